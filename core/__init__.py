@@ -1,0 +1,1 @@
+"""The domain of Puesto: carts, orders, subscriptions, seats, and the machinery under them."""

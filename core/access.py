@@ -1,0 +1,159 @@
+"""Who calls: API keys, account tokens, and whose rows each may see."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+import peewee
+
+from core.engine.database import InstantField, JsonField, Row
+from core.engine.engine import Engine
+from core.engine.values import new_id
+from core.errors import Forbidden, Missing, Unauthorized, ValidationFailed
+
+SCOPES = ("catalog:read", "accounts", "checkout", "billing", "staff")
+# What a person of an account may do with a token: everything of the account's own but open accounts and act as staff.
+TOKEN_SCOPES = frozenset({"catalog:read", "checkout", "billing"})
+TOKEN_LIFETIME = timedelta(hours=1)
+R = TypeVar("R", bound=Row)
+
+
+class ApiKey(Row):
+    """A secret key of a back end. Only its hash is stored."""
+
+    id = peewee.CharField(primary_key=True, max_length=40)
+    name = peewee.CharField(max_length=200)
+    hash = peewee.CharField(unique=True, max_length=64)
+    scopes = JsonField()
+    created_at = InstantField()
+    revoked_at = InstantField(null=True)
+
+
+class AccountToken(Row):
+    """A short-lived token of one user of one account."""
+
+    hash = peewee.CharField(primary_key=True, max_length=64)
+    account = peewee.CharField(max_length=40, index=True)
+    user = peewee.CharField(max_length=40)
+    expires_at = InstantField(index=True)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks. `account` None: a back end that may see every account; `anonymous`: nobody, who sees the catalog only.
+
+    cart_secret: what opens an anonymous cart.
+    """
+
+    id: str
+    scopes: frozenset[str]
+    account: str | None = None
+    anonymous: bool = False
+    cart_secret: str | None = None
+
+    def owns(self, account: str | None) -> bool:
+        return not self.anonymous and (self.account is None or self.account == account)
+
+    def need(self, scope: str) -> None:
+        """Raises Unauthorized for nobody, Forbidden where the scope is missing."""
+        if scope in self.scopes:
+            return
+        if self.anonymous:
+            raise Unauthorized("Send a key or an account token: Authorization: Bearer ...")
+        raise Forbidden("This needs the scope {scope}, which this key or token lacks.", scope=scope)
+
+    @property
+    def staff(self) -> bool:
+        return "staff" in self.scopes
+
+
+INTERNAL = Caller("internal", frozenset(SCOPES))
+NOBODY = Caller("anonymous", frozenset({"catalog:read"}), anonymous=True)
+
+
+def digest(secret: str) -> str:
+    """How secrets are stored. They are random and long, so a fast hash is enough."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def find(engine: Engine, model: type[R], row_id: str, caller: Caller, *, lock: bool = False) -> R:
+    """The row, if the caller may see its account. Raises Missing, alike for what is not there and what is another's."""
+    row = engine.db.lock(model, row_id) if lock else engine.db.get(model, row_id)
+    if row is None or not caller.owns(getattr(row, "account", None) if model._meta.name != "account" else row.id):
+        raise missing(model._meta.name, row_id)
+    return row
+
+
+def missing(kind: str, row_id: str, pointer: str | None = None) -> Missing:
+    """The error for what is not there; `pointer`: the field that names it, where a body does."""
+    return Missing("There is no {kind} {id}.", pointer=pointer, kind=kind.replace("_", " "), id=row_id[:64])
+
+
+def create_key(engine: Engine, name: str, scopes: list[str]) -> tuple[ApiKey, str]:
+    """A new key and its secret, which can't be read again. Raises ValidationFailed for an unknown scope."""
+    unknown = [scope for scope in scopes if scope not in SCOPES]
+    if unknown or not scopes:
+        raise ValidationFailed("scopes are some of {known}; got {got}", pointer="/scopes", known=", ".join(SCOPES), got=", ".join(scopes))
+    secret = f"sk_{secrets.token_urlsafe(32)}"
+    key = ApiKey(id=new_id("key"), name=name, hash=digest(secret), scopes=sorted(scopes), created_at=engine.clock.now(), revoked_at=None)
+    with engine.db.transaction():
+        engine.db.insert(key)
+    return key, secret
+
+
+def list_keys(engine: Engine) -> list[ApiKey]:
+    return engine.db.all(ApiKey.select().order_by(ApiKey.id))
+
+
+def revoke_key(engine: Engine, key_id: str) -> ApiKey:
+    """From now on the key opens nothing. Raises Missing."""
+    with engine.db.transaction():
+        key = engine.db.lock(ApiKey, key_id)
+        if key is None:
+            raise missing("key", key_id)
+        engine.db.update(key, revoked_at=key.revoked_at or engine.clock.now())
+    return key
+
+
+def create_token(engine: Engine, account: str, user: str) -> tuple[str, datetime]:
+    """A token for one user of one account, and when it expires."""
+    secret, expires_at = f"at_{secrets.token_urlsafe(32)}", engine.clock.now() + TOKEN_LIFETIME
+    with engine.db.transaction():
+        engine.db.insert(AccountToken(hash=digest(secret), account=account, user=user, expires_at=expires_at))
+    return secret, expires_at
+
+
+def identify(engine: Engine, bearer: str | None, cart_secret: str | None = None) -> Caller:
+    """Whom a bearer secret belongs to. None is nobody. Raises Unauthorized for one that is unknown, expired or revoked."""
+    if bearer is None:
+        return Caller(NOBODY.id, NOBODY.scopes, anonymous=True, cart_secret=cart_secret)
+    if bearer.startswith("sk_"):
+        key = engine.db.first(ApiKey.select().where(ApiKey.hash == digest(bearer)))
+        if key is not None and key.revoked_at is None:
+            return Caller(key.id, frozenset(key.scopes), cart_secret=cart_secret)
+    if bearer.startswith("at_"):
+        token = engine.db.get(AccountToken, digest(bearer))
+        if token is not None and token.expires_at > engine.clock.now():
+            return Caller(token.user, TOKEN_SCOPES, account=token.account, cart_secret=cart_secret)
+    raise Unauthorized("This key or token is unknown, expired or revoked.")
+
+
+def sweep_tokens(engine: Engine) -> int:
+    """Forget expired tokens; how many."""
+    return engine.db.execute(AccountToken.delete().where(AccountToken.expires_at < engine.clock.now()))
+
+
+def page(engine: Engine, query: Any, column: Any, *, limit: int, cursor: str | None) -> tuple[list[Any], str | None]:
+    """A page of rows from the newest back, and the cursor of the next page (None: that was all).
+
+    column: what the list is ordered by, unique and rising with time, such as a UUIDv7 id; the cursor is its last value.
+    """
+    if cursor is not None:
+        query = query.where(column < cursor)
+    rows = engine.db.all(query.order_by(column.desc()).limit(limit + 1))
+    more = len(rows) > limit
+    return rows[:limit], str(getattr(rows[limit - 1], column.name)) if more else None

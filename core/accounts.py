@@ -1,0 +1,252 @@
+"""Accounts (customer organisations) and their users."""
+
+from __future__ import annotations
+
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import peewee
+from babel.core import Locale, UnknownLocaleError
+from babel.numbers import is_currency
+
+from core.access import Caller, find, missing
+from core.engine.clock import day_in
+from core.engine.database import InstantField, JsonField, Row, refers_to
+from core.engine.engine import Engine
+from core.engine.values import new_id, to_json
+from core.errors import EmailTaken, FieldError, Message, PreconditionFailed, TaxIdRejected, TransitionInvalid, ValidationFailed
+from core.hooks.tax import TaxId
+
+KINDS = ("self_service", "corporate")
+ROLES = ("billing_contact", "member")
+
+
+class Account(Row):
+    """A customer organisation. `tax_id` is {value, country, number, status, checked_at, consultation_number} or null.
+
+    balance: credit in minor units of `currency` that the next order uses up; changed by `core.orders` only.
+    """
+
+    id = peewee.CharField(primary_key=True, max_length=40)
+    name = peewee.CharField(max_length=200)
+    email = peewee.CharField(max_length=254)
+    kind = peewee.CharField(max_length=16, constraints=[peewee.Check("kind IN ('self_service', 'corporate')")])
+    country = peewee.CharField(max_length=2)
+    address = JsonField(null=True)
+    currency = peewee.CharField(max_length=3)
+    locale = peewee.CharField(max_length=16)
+    time_zone = peewee.CharField(max_length=64)
+    tax_id = JsonField(null=True)
+    representative = JsonField(null=True)
+    balance = peewee.BigIntegerField(default=0, constraints=[peewee.Check("balance >= 0")])
+    version = peewee.IntegerField(default=1)
+    created_at = InstantField()
+
+    def today(self, engine: Engine) -> Any:
+        """The calendar day it is for this account."""
+        return day_in(engine.clock.now(), self.time_zone)
+
+
+class User(Row):
+    """A person of an account."""
+
+    id = peewee.CharField(primary_key=True, max_length=40)
+    account = refers_to(Account)
+    email = peewee.CharField(max_length=254)
+    name = peewee.CharField(max_length=200)
+    role = peewee.CharField(max_length=16, constraints=[peewee.Check("role IN ('billing_contact', 'member')")])
+    created_at = InstantField()
+
+    class Meta:
+        indexes = ((("account", "email"), True),)
+
+
+def create_account(engine: Engine, **given: Any) -> Account:
+    """A new account. What is left out takes the seller's country, currency and time zone, and English.
+
+    Raises ValidationFailed, or TaxIdRejected for a VAT number that can't be right.
+    """
+    seller = engine.settings["seller"]
+    defaults = {"country": seller["country"], "currency": seller["currency"], "time_zone": seller["time_zone"]}
+    values = {"kind": "self_service", "locale": "en", **defaults, **given}
+    check_fields(values)
+    tax_id = _checked_tax_id(engine, values["country"], values.pop("tax_id", None), "/tax_id")
+    account = Account(id=new_id("acc"), tax_id=tax_id, balance=0, version=1, created_at=engine.clock.now(), **values)
+    for name in ("address", "representative"):
+        account.__data__.setdefault(name, None)
+    with engine.db.transaction():
+        engine.db.insert(account)
+    return account
+
+
+def get_account(engine: Engine, account_id: str, caller: Caller) -> Account:
+    """Raises Missing, also for another's account."""
+    return find(engine, Account, account_id, caller)
+
+
+def update_account(engine: Engine, account_id: str, caller: Caller, version: int | None = None, **changes: Any) -> Account:
+    """Change an account. A new country drops a VAT number of the old one.
+
+    version: what the caller has read; None: whatever it is now. Raises PreconditionFailed, ValidationFailed, and
+    TransitionInvalid for another currency while subscriptions run in the present one.
+    """
+    check_fields(changes)
+    with engine.db.transaction():
+        account = find(engine, Account, account_id, caller, lock=True)
+        check_version(account.version, version)
+        if changes.get("currency", account.currency) != account.currency and account.balance:
+            raise TransitionInvalid("The account holds credit in {currency}: its currency can't change.", currency=account.currency)
+        if (
+            changes.get("country", account.country) != account.country
+            and account.tax_id
+            and account.tax_id["country"] != changes["country"]
+        ):
+            changes["tax_id"] = None
+        engine.db.update(account, version=account.version + 1, **changes)
+    return account
+
+
+def set_tax_id(engine: Engine, account_id: str, caller: Caller, value: str) -> Account:
+    """Set and check the VAT number; what comes out counts from the next quote on.
+
+    The registry is asked outside the transaction. Raises TaxIdRejected for a number that can't be right or is another country's.
+    """
+    account = find(engine, Account, account_id, caller)
+    tax_id = _checked_tax_id(engine, account.country, value, "/value")
+    with engine.db.transaction():
+        account = find(engine, Account, account_id, caller, lock=True)
+        engine.db.update(account, tax_id=tax_id, version=account.version + 1)
+    return account
+
+
+def seller_tax_id(engine: Engine) -> TaxId:
+    """The seller's own VAT number, as registries and tax plugins want it."""
+    seller = engine.settings["seller"]
+    country, number = split_tax_id(seller["tax_id"], seller["country"])
+    return TaxId(country, number, "valid")
+
+
+def split_tax_id(value: str, country: str) -> tuple[str, str]:
+    """Country and number of a VAT number as written: "EL 094014201" is ("GR", "094014201"); no prefix: the account's country.
+
+    Greece writes EL (Directive 2006/112/EC, art. 215).
+    """
+    compact = "".join(c for c in value.upper() if c.isalnum())
+    prefix = "GR" if compact[:2] == "EL" else compact[:2]
+    # XI is Northern Ireland, EU the non-Union scheme: prefixes that are no countries.
+    if prefix in Locale("en").territories or prefix in ("XI", "EU"):
+        return prefix, compact[2:]
+    return country, compact
+
+
+def _checked_tax_id(engine: Engine, country: str, value: str | None, pointer: str) -> dict[str, Any] | None:
+    if value is None:
+        return None
+    prefix, number = split_tax_id(value, country)
+    if prefix != country:
+        raise TaxIdRejected(
+            "This number belongs to {theirs}, the account to {ours}. Give the number of the account's country, or change the country.",
+            pointer=pointer,
+            theirs=prefix,
+            ours=country,
+        )
+    try:
+        check = engine.plugins.first("validate_tax_id", country=prefix, number=number, requester=seller_tax_id(engine))
+    except TaxIdRejected as error:
+        error.errors = (FieldError(pointer, error.message),)
+        raise
+    found: dict[str, Any] = {"value": value, "country": prefix, "number": number, "status": "unverified", "name": None}
+    found |= {"checked_at": None, "consultation_number": None, "source": ""}
+    return found if check is None else found | to_json(check)
+
+
+def check_fields(values: dict[str, Any]) -> None:
+    """Raises ValidationFailed for values that no account can have, each with its pointer."""
+    problems = {
+        "country": lambda v: v in Locale("en").territories and len(v) == 2,
+        "currency": is_currency,
+        "locale": _is_locale,
+        "time_zone": _is_time_zone,
+        "kind": lambda v: v in KINDS,
+    }
+    remedies = {
+        "country": "write an ISO 3166-1 code such as ES",
+        "currency": "write an ISO 4217 code such as EUR",
+        "locale": "write a language tag such as es or es-MX",
+        "time_zone": "write an IANA name such as Europe/Madrid",
+        "kind": "self_service or corporate",
+    }
+    errors = tuple(FieldError(f"/{n}", Message(remedies[n])) for n, ok in problems.items() if n in values and not ok(values[n]))
+    if errors:
+        raise ValidationFailed("Some fields of the account can't be right.", errors=errors)
+
+
+def _is_locale(tag: str) -> bool:
+    try:
+        Locale.parse(tag, sep="-")
+    except (UnknownLocaleError, ValueError):
+        return False
+    return True
+
+
+def _is_time_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
+
+
+def check_version(current: int, expected: int | None) -> None:
+    """Raises PreconditionFailed where the caller has read another version than there is now."""
+    if expected is not None and expected != current:
+        raise PreconditionFailed("It has changed since you read it. Read it again, then repeat your change.")
+
+
+# --- users
+
+
+def add_user(engine: Engine, account_id: str, caller: Caller, *, email: str, name: str, role: str = "member") -> User:
+    """A new user of the account. Raises Conflict where the account has one with this address."""
+    find(engine, Account, account_id, caller)
+    user = User(id=new_id("usr"), account=account_id, email=email, name=name, role=role, created_at=engine.clock.now())
+    _unique_address(engine, lambda: engine.db.insert(user))
+    return user
+
+
+def update_user(engine: Engine, account_id: str, user_id: str, caller: Caller, **changes: Any) -> User:
+    user = find_user(engine, account_id, user_id, caller)
+    _unique_address(engine, lambda: engine.db.update(user, **changes))
+    return user
+
+
+def _unique_address(engine: Engine, write: Any) -> None:
+    try:
+        with engine.db.transaction():
+            write()
+    except peewee.IntegrityError:
+        raise EmailTaken("The account has a user with this e-mail address already.", pointer="/email") from None
+
+
+def find_user(engine: Engine, account_id: str, user_id: str, caller: Caller) -> User:
+    """Raises Missing, also for a user of another account."""
+    find(engine, Account, account_id, caller)
+    user = find(engine, User, user_id, caller)
+    if user.account != account_id:
+        raise missing("user", user_id)
+    return user
+
+
+def account_document(account: Account) -> dict[str, Any]:
+    """The account as the API, events and messages show it."""
+    names = ("id", "name", "email", "kind", "country", "address", "currency", "locale", "time_zone", "representative", "created_at")
+    return {name: to_json(getattr(account, name)) for name in names} | {"tax_id": tax_id_document(account.tax_id)}
+
+
+def tax_id_document(tax_id: dict[str, Any] | None) -> dict[str, Any] | None:
+    names = ("value", "country", "status", "checked_at", "consultation_number")
+    return None if tax_id is None else {name: tax_id[name] for name in names}
+
+
+def user_document(user: User) -> dict[str, Any]:
+    return {"id": user.id, "email": user.email, "name": user.name, "role": user.role}

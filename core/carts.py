@@ -1,0 +1,380 @@
+"""Carts: what somebody is about to buy, try or change."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import peewee
+
+from core.access import Caller, digest, find, missing
+from core.accounts import Account, check_fields, check_version
+from core.catalog import check_seats, check_trial_seats, find_plan, find_price
+from core.engine.database import InstantField, JsonField, Row, refers_to
+from core.engine.engine import Engine
+from core.engine.values import new_id, to_json
+from core.errors import CartExpired, CartNotOpen, TransitionInvalid, TrialNotEligible, ValidationFailed
+from core.rules.periods import Interval
+from core.seats import check_release
+from core.subscriptions import find_subscription, next_terms, trial_refusal
+
+MODES = ("buy", "trial", "change")
+MERGE_MODES = ("keep", "replace", "sum")
+MOST_LINES = 50
+
+
+class Cart(Row):
+    """A cart. One without an account is opened with a secret, of which the hash is kept, until an account claims it.
+
+    status: `open`; `ordering` while an order of it is being paid; `ordered`; `merged` into another one.
+    """
+
+    id = peewee.CharField(primary_key=True, max_length=40)
+    account = refers_to(Account, null=True)
+    status = peewee.CharField(
+        max_length=10, default="open", constraints=[peewee.Check("status IN ('open', 'ordering', 'ordered', 'merged')")]
+    )
+    country = peewee.CharField(max_length=2)
+    currency = peewee.CharField(max_length=3)
+    secret_hash = peewee.CharField(max_length=64, null=True)
+    version = peewee.IntegerField(default=1)
+    created_at = InstantField()
+    expires_at = InstantField(index=True)
+
+
+class CartLine(Row):
+    """A line. `subscription` is what a line of mode `change` changes; `release` names users who lose their seats by it.
+
+    For a change, `plan`, `seats` and `interval` are None where they stay as they are.
+    """
+
+    id = peewee.CharField(primary_key=True, max_length=40)
+    cart = refers_to(Cart, on_delete="CASCADE")
+    account = peewee.CharField(max_length=40, null=True)
+    mode = peewee.CharField(max_length=8, constraints=[peewee.Check("mode IN ('buy', 'trial', 'change')")])
+    plan = peewee.CharField(max_length=64, null=True)
+    interval = peewee.CharField(max_length=8, null=True)
+    seats = peewee.IntegerField(null=True, constraints=[peewee.Check("seats > 0")])
+    subscription = peewee.CharField(max_length=40, null=True)
+    release = JsonField(null=True)
+
+    class Meta:
+        table_name = "cart_line"
+
+
+@dataclass(frozen=True)
+class LineInput:
+    """A line as a client gives it; which fields are needed depends on `mode`."""
+
+    mode: str
+    plan: str | None = None
+    interval: Interval | None = None
+    seats: int | None = None
+    subscription: str | None = None
+    release: tuple[str, ...] = ()
+
+
+# --- making and reading
+
+
+def create_cart(
+    engine: Engine,
+    caller: Caller,
+    lines: Sequence[LineInput] = (),
+    *,
+    account: str | None = None,
+    country: str | None = None,
+    currency: str | None = None,
+) -> tuple[Cart, str | None]:
+    """A cart, for an account or for nobody yet; the secret of the latter is told here and never again.
+
+    Raises Missing for an account the caller may not see, ValidationFailed, and what `check_line` raises.
+    """
+    owner = find(engine, Account, account, caller) if account is not None else None
+    if owner is None and (country is None or currency is None):
+        raise ValidationFailed("Give the account, or country and currency of a cart without one.", pointer="/account")
+    check_fields({"country": country, "currency": currency} if owner is None else {})
+    secret = None if owner else secrets.token_urlsafe(24)
+    now = engine.clock.now()
+    cart = Cart(
+        id=new_id("crt"),
+        account=account,
+        status="open",
+        country=owner.country if owner else country,
+        currency=owner.currency if owner else currency,
+        secret_hash=digest(secret) if secret else None,
+        version=1,
+        created_at=now,
+        expires_at=now + timedelta(days=engine.settings["cart_days"]),
+    )
+    with engine.db.transaction():
+        rows = _new_lines(engine, cart, lines, "/lines/{index}")
+        engine.db.insert(cart)
+        engine.db.insert(*rows)
+    return cart, secret
+
+
+def get_cart(engine: Engine, cart_id: str, caller: Caller, *, lock: bool = False) -> Cart:
+    """The cart, for its account or for who shows its secret. Raises Missing."""
+    cart = engine.db.lock(Cart, cart_id) if lock else engine.db.get(Cart, cart_id)
+    if cart is None or not _may_see(cart, caller):
+        raise missing("cart", cart_id)
+    return cart
+
+
+def lines_of(engine: Engine, cart: Cart) -> list[CartLine]:
+    """The lines, in the order in which they were added."""
+    return engine.db.all(CartLine.select().where(CartLine.cart == cart.id).order_by(CartLine.id))
+
+
+def _may_see(cart: Cart, caller: Caller) -> bool:
+    if cart.account is not None:
+        return caller.owns(cart.account)
+    shown = caller.cart_secret is not None and digest(caller.cart_secret) == cart.secret_hash
+    return shown or (not caller.anonymous and caller.account is None)
+
+
+# --- editing
+
+
+def add_line(engine: Engine, cart_id: str, caller: Caller, line: LineInput, version: int | None = None) -> Cart:
+    """Add a line to an open cart. Raises CartNotOpen, CartExpired, PreconditionFailed, and what `check_line` raises."""
+    with engine.db.transaction():
+        cart = _editable(engine, cart_id, caller, version)
+        engine.db.insert(*_new_lines(engine, cart, [line], "", others=lines_of(engine, cart)))
+        _touch(engine, cart)
+    return cart
+
+
+def change_line(engine: Engine, cart_id: str, line_id: str, caller: Caller, version: int | None = None, **changes: Any) -> Cart:
+    """Change plan, interval, seats or release of a line; the whole line is checked again."""
+    with engine.db.transaction():
+        cart = _editable(engine, cart_id, caller, version)
+        line = _line(engine, cart, line_id)
+        if "release" in changes:
+            changes["release"] = list(changes["release"])
+        for name, value in changes.items():
+            setattr(line, name, value)
+        others = [other for other in lines_of(engine, cart) if other.id != line.id]
+        check_line(engine, cart, _input(line), "", others)
+        engine.db.update(line, **changes)
+        _touch(engine, cart)
+    return cart
+
+
+def remove_line(engine: Engine, cart_id: str, line_id: str, caller: Caller, version: int | None = None) -> Cart:
+    with engine.db.transaction():
+        cart = _editable(engine, cart_id, caller, version)
+        engine.db.delete(_line(engine, cart, line_id))
+        _touch(engine, cart)
+    return cart
+
+
+def delete_cart(engine: Engine, cart_id: str, caller: Caller, version: int | None = None) -> None:
+    """Remove an open or expired cart with its lines. One that was ordered stays: its order refers to it."""
+    with engine.db.transaction():
+        cart = get_cart(engine, cart_id, caller, lock=True)
+        check_version(cart.version, version)
+        if cart.status != "open":
+            raise CartNotOpen("The cart is {status}; only an open cart can be removed.", status=cart.status)
+        engine.db.delete(cart)
+
+
+def claim_cart(engine: Engine, cart_id: str, caller: Caller, account_id: str) -> Cart:
+    """Give an anonymous cart to an account: its country and currency hold from now on, every line is checked again.
+
+    Raises CartNotOpen where it has an account already, and what `check_line` raises; then the cart stays as it was.
+    """
+    with engine.db.transaction():
+        cart = _editable(engine, cart_id, caller, None)
+        if cart.account is not None:
+            raise CartNotOpen("The cart belongs to an account already.")
+        account = find(engine, Account, account_id, caller)
+        engine.db.update(cart, account=account.id, country=account.country, currency=account.currency, secret_hash=None)
+        _check_all(engine, cart)
+        engine.db.execute(CartLine.update(account=account.id).where(CartLine.cart == cart.id))
+        _touch(engine, cart)
+    return cart
+
+
+def merge_carts(engine: Engine, cart_id: str, other_id: str, caller: Caller, mode: str) -> Cart:
+    """Move the lines of `other` into the cart, all or nothing; `other` is then `merged`.
+
+    mode: what counts where both have a line of the same plan, interval and mode: `keep` this cart's seats, `replace` them by the
+    other's, or `sum` both. Raises what `check_line` raises, with a pointer into the merged lines.
+    """
+    if cart_id == other_id:
+        raise ValidationFailed("A cart can't be merged with itself.", pointer="/cart")
+    with engine.db.transaction():
+        cart, other = _editable(engine, cart_id, caller, None), _editable(engine, other_id, caller, None)
+        if other.account not in (None, cart.account):
+            raise missing("cart", other_id)
+        mine = {_likeness(line): line for line in lines_of(engine, cart)}
+        for line in lines_of(engine, other):
+            twin = mine.get(_likeness(line))
+            if twin is None:
+                engine.db.update(line, cart=cart.id, account=cart.account)
+            elif mode == "sum" and line.mode != "change":
+                engine.db.update(twin, seats=twin.seats + line.seats)
+            elif mode != "keep":
+                engine.db.update(twin, seats=line.seats)
+        engine.db.update(other, status="merged")
+        _check_all(engine, cart)
+        _touch(engine, cart)
+    return cart
+
+
+def sweep_carts(engine: Engine, limit: int = 1000) -> int:
+    """Remove open carts that have expired, a batch at a time; how many."""
+    expired = Cart.select(Cart.id).where((Cart.status.in_(("open", "merged"))) & (Cart.expires_at < engine.clock.now())).limit(limit)
+    with engine.db.transaction():
+        return engine.db.execute(Cart.delete().where(Cart.id.in_([cart.id for cart in engine.db.all(expired)])))
+
+
+def check_open(engine: Engine, cart: Cart) -> None:
+    """Raises CartNotOpen or CartExpired."""
+    if cart.status == "ordering":
+        raise CartNotOpen("An order of this cart is being paid right now.")
+    if cart.status != "open":
+        raise CartNotOpen("The cart is {status}. Make a new one.", status=cart.status)
+    if cart.expires_at <= engine.clock.now():
+        raise CartExpired("The cart has expired. Make a new one.")
+
+
+def _editable(engine: Engine, cart_id: str, caller: Caller, version: int | None) -> Cart:
+    cart = get_cart(engine, cart_id, caller, lock=True)
+    check_version(cart.version, version)
+    check_open(engine, cart)
+    return cart
+
+
+def _line(engine: Engine, cart: Cart, line_id: str) -> CartLine:
+    line = engine.db.get(CartLine, line_id)
+    if line is None or line.cart != cart.id:
+        raise missing("cart line", line_id)
+    return line
+
+
+def _touch(engine: Engine, cart: Cart) -> None:
+    expires_at = engine.clock.now() + timedelta(days=engine.settings["cart_days"])
+    engine.db.update(cart, version=cart.version + 1, expires_at=expires_at)
+
+
+def _likeness(line: CartLine) -> tuple[Any, ...]:
+    return line.mode, line.plan if line.mode != "change" else None, line.interval if line.mode == "buy" else None, line.subscription
+
+
+# --- checking lines
+
+
+def _new_lines(engine: Engine, cart: Cart, inputs: Sequence[LineInput], pointer: str, others: Sequence[CartLine] = ()) -> list[CartLine]:
+    if len(others) + len(inputs) > MOST_LINES:
+        raise ValidationFailed("A cart has at most {most} lines.", pointer="/lines", most=MOST_LINES)
+    rows: list[CartLine] = []
+    for index, given in enumerate(inputs):
+        check_line(engine, cart, given, pointer.format(index=index), [*others, *rows])
+        rows.append(
+            CartLine(
+                id=new_id("cln"),
+                cart=cart.id,
+                account=cart.account,
+                mode=given.mode,
+                plan=given.plan,
+                interval=given.interval or ("month" if given.mode == "trial" else None),
+                seats=given.seats,
+                subscription=given.subscription,
+                release=list(given.release),
+            )
+        )
+    return rows
+
+
+def _check_all(engine: Engine, cart: Cart) -> None:
+    lines = lines_of(engine, cart)
+    if len(lines) > MOST_LINES:
+        raise ValidationFailed("A cart has at most {most} lines.", pointer="/lines", most=MOST_LINES)
+    for index, line in enumerate(lines):
+        check_line(engine, cart, _input(line), f"/lines/{index}", lines[:index])
+
+
+def _input(line: CartLine) -> LineInput:
+    return LineInput(line.mode, line.plan, line.interval, line.seats, line.subscription, tuple(line.release or ()))
+
+
+def check_line(engine: Engine, cart: Cart, line: LineInput, pointer: str, others: Sequence[CartLine]) -> None:
+    """Whether this line may stand in this cart beside `others`.
+
+    pointer: where the line stands in the request, for the errors' pointers.
+    Raises ValidationFailed, PlanUnavailable, CurrencyUnsupported, SeatsOutOfRange, TrialNotEligible, SeatsInUse,
+    TransitionInvalid, Missing.
+    """
+    _check_fields(line, pointer)
+    if line.mode == "change":
+        _check_change(engine, cart, line, pointer, others)
+        return
+    assert line.plan is not None and line.seats is not None
+    product, plan = find_plan(engine, line.plan, f"{pointer}/plan")
+    find_price(plan, line.interval or "month", cart.currency, pointer)
+    if line.mode == "buy":
+        check_seats(plan, line.seats, f"{pointer}/seats")
+        return
+    if plan.trial is None:
+        raise TrialNotEligible("{plan} has no trial.", pointer=f"{pointer}/mode", plan=plan.id)
+    check_trial_seats(plan, plan.trial, line.seats, f"{pointer}/seats")
+    if any(other.mode == "trial" and other.plan in {p.id for p in product.plans} for other in others):
+        raise TrialNotEligible("The cart has a trial of {product} already.", pointer=f"{pointer}/plan", product=product.id)
+    if cart.account is not None and (refusal := trial_refusal(engine, cart.account, product.id)):
+        raise TrialNotEligible(refusal, pointer=f"{pointer}/plan", product=product.id)
+
+
+def _check_fields(line: LineInput, pointer: str) -> None:
+    needed = {"buy": ("plan", "interval", "seats"), "trial": ("plan", "seats"), "change": ("subscription",)}[line.mode]
+    allowed = {"buy": (), "trial": ("interval",), "change": ("plan", "interval", "seats", "release")}[line.mode]
+    for name in ("plan", "interval", "seats", "subscription", "release"):
+        given = getattr(line, name)
+        if name in needed and not given:
+            raise ValidationFailed("A line of mode {mode} needs {name}.", pointer=f"{pointer}/{name}", mode=line.mode, name=name)
+        if given and name not in needed and name not in allowed:
+            raise ValidationFailed("A line of mode {mode} has no {name}.", pointer=f"{pointer}/{name}", mode=line.mode, name=name)
+
+
+def _check_change(engine: Engine, cart: Cart, line: LineInput, pointer: str, others: Sequence[CartLine]) -> None:
+    assert line.subscription is not None
+    if cart.account is None:
+        raise ValidationFailed("Only the cart of an account can change a subscription.", pointer=f"{pointer}/mode")
+    subscription = find_subscription(engine, line.subscription, cart.account, f"{pointer}/subscription")
+    if subscription.currency != cart.currency:
+        raise TransitionInvalid(
+            "The subscription is billed in {theirs}, the account in {ours}.",
+            pointer=f"{pointer}/subscription",
+            theirs=subscription.currency,
+            ours=cart.currency,
+        )
+    if any(other.subscription == line.subscription for other in others):
+        raise ValidationFailed("The cart changes this subscription already; edit that line.", pointer=f"{pointer}/subscription")
+    terms = next_terms(engine, subscription, plan=line.plan, seats=line.seats, interval=line.interval, pointer=pointer)
+    check_release(engine, subscription, terms.seats, line.release, pointer)
+
+
+def cart_document(engine: Engine, cart: Cart) -> dict[str, Any]:
+    """The cart as the API shows it."""
+    names = ("id", "account", "status", "country", "currency", "expires_at")
+    of_line = ("id", "mode", "plan", "interval", "seats", "subscription", "release")
+    lines = lines_of(engine, cart)
+    return {
+        **{name: to_json(getattr(cart, name)) for name in names},
+        "lines": [{name: getattr(line, name) for name in of_line} for line in lines],
+        "warnings": cart_warnings(engine, lines),
+    }
+
+
+def cart_warnings(engine: Engine, lines: Sequence[CartLine]) -> list[dict[str, str]]:
+    """What is no error yet: a line whose plan has left the catalog since it was added."""
+    return [
+        {"code": "plan-unavailable", "pointer": f"/lines/{index}/plan", "detail": f"{line.plan} is no longer in the catalog."}
+        for index, line in enumerate(lines)
+        if line.plan is not None and line.plan not in engine.products.plans
+    ]

@@ -1,0 +1,1 @@
+"""The machinery: engine, plugins, settings, database, events, jobs, clock."""

@@ -1,0 +1,46 @@
+"""The only place that asks the time. Instants are aware datetimes in UTC."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Protocol
+from zoneinfo import ZoneInfo
+
+
+class Clock(Protocol):
+    def now(self) -> datetime:
+        """This instant, in UTC."""
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+
+class TestClock:
+    """A clock that can be moved forward, for sandbox mode and tests: the machine's clock plus an offset.
+
+    frozen: stands still between moves, so that tests can name exact instants.
+    """
+
+    __test__ = False  # pytest: this is no test class
+
+    def __init__(self, start: datetime | None = None, *, frozen: bool = False) -> None:
+        self._frozen_at = (start or datetime.now(UTC)) if frozen else None
+        self.offset = timedelta(0) if frozen or start is None else start - datetime.now(UTC)
+
+    def now(self) -> datetime:
+        return (self._frozen_at or datetime.now(UTC)) + self.offset
+
+    def move_to(self, instant: datetime) -> None:
+        """Make it `instant` now. Raises ValueError for an instant that has passed: time only moves forward."""
+        if instant < self.now():
+            raise ValueError(f"the clock only moves forward: it is {self.now():%Y-%m-%dT%H:%M:%SZ} already")
+        self.offset += instant - self.now()
+
+
+def day_in(instant: datetime, time_zone: str) -> date:
+    """The calendar day that an instant falls on in a zone: what billing goes by."""
+    return instant.astimezone(ZoneInfo(time_zone)).date()

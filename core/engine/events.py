@@ -1,0 +1,203 @@
+"""The outbox: events written with the change they tell of, delivered to each subscriber after commit.
+
+The request writes the event only. The worker makes a delivery per subscriber, then calls each: at least once, in order per
+subject, with back-off; a subscriber that fails or is slow holds up nobody but itself.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+import peewee
+
+from core.engine.database import InstantField, JsonField, Row, refers_to
+from core.engine.engine import Engine
+from core.engine.values import new_id, to_json
+from core.hooks.events import Event
+from core.hooks.products import ProvisioningRequest
+
+log = logging.getLogger("puesto.events")
+
+MAX_ATTEMPTS = 12
+FIRST_PAUSE = timedelta(seconds=5)
+LONGEST_PAUSE = timedelta(hours=6)
+# A claim lasts longer than any hook's deadline; after it, the worker that took the delivery counts as dead.
+CLAIM = timedelta(minutes=5)
+PROVISIONING = {
+    "trial.started": "grant",
+    "subscription.started": "grant",
+    "subscription.changed": "change",
+    "subscription.cancelled": "revoke",
+}
+
+
+class EventRow(Row):
+    """One event. `sequence` is the order of writing; `fanned_out` whether its deliveries have been made."""
+
+    sequence = peewee.BigAutoField()
+    id = peewee.CharField(unique=True, max_length=40)
+    account = peewee.CharField(max_length=40, index=True)
+    type = peewee.CharField(max_length=64)
+    subject = peewee.CharField(max_length=40)
+    data = JsonField()
+    occurred_at = InstantField()
+    fanned_out = peewee.BooleanField(default=False)
+
+    class Meta:
+        table_name = "event"
+
+
+EventRow.add_index(EventRow.index(EventRow.sequence, name="event_to_fan_out").where(EventRow.fanned_out == peewee.SQL("FALSE")))
+
+
+class Delivery(Row):
+    """An event on its way to one subscriber. status: `waiting` (until `next_at`), `done`, or `parked` with why in `error`."""
+
+    id = peewee.BigAutoField()
+    event = refers_to(EventRow, on_delete="CASCADE")
+    account = peewee.CharField(max_length=40, index=True)
+    subject = peewee.CharField(max_length=40)
+    plugin = peewee.CharField(max_length=64)
+    hook = peewee.CharField(max_length=64)
+    status = peewee.CharField(max_length=8, default="waiting")
+    attempts = peewee.IntegerField(default=0)
+    next_at = InstantField()
+    error = peewee.TextField(null=True)
+
+    class Meta:
+        indexes = ((("event", "plugin", "hook"), True),)
+
+
+Delivery.add_index(Delivery.index(Delivery.next_at, name="delivery_due").where(Delivery.status == peewee.SQL("'waiting'")))
+Delivery.add_index(Delivery.subject, Delivery.plugin, Delivery.event)
+
+
+def append(engine: Engine, type_: str, *, account: str, subject: str, data: dict[str, Any]) -> None:
+    """Write an event in the transaction of what it tells of, and nudge the worker once that is in."""
+    if not engine.db.in_transaction():
+        raise RuntimeError("an event is written in the transaction of its change")
+    engine.db.insert(
+        EventRow(
+            id=new_id("evt"),
+            account=account,
+            type=type_,
+            subject=subject,
+            data=to_json(data),
+            occurred_at=engine.clock.now(),
+            fanned_out=False,
+        )
+    )
+    engine.db.after_commit(engine.jobs.nudge)
+
+
+def drain(engine: Engine, limit: int = 500) -> int:
+    """Deliver what is due now, at most `limit` deliveries; how many were tried. Safe to run in many workers at once."""
+    fan_out(engine)
+    tried = 0
+    while tried < limit and (delivery := _claim(engine)) is not None:
+        _deliver(engine, delivery)
+        tried += 1
+    return tried
+
+
+def fan_out(engine: Engine) -> None:
+    """Make a delivery per subscriber of each new event."""
+    with engine.db.transaction():
+        fresh = engine.db.all(EventRow.select().where(EventRow.fanned_out == peewee.SQL("FALSE")).order_by(EventRow.sequence).limit(500))
+        for event in fresh:
+            engine.db.insert(*(_delivery(engine, event, plugin, hook) for plugin, hook in _subscribers(engine, event)))
+        if fresh:
+            engine.db.execute(EventRow.update(fanned_out=True).where(EventRow.sequence.in_([e.sequence for e in fresh])))
+
+
+def retry_parked(engine: Engine, delivery_id: int | None = None) -> int:
+    """Put parked deliveries (one, or all) back to work; how many."""
+    query = Delivery.update(status="waiting", attempts=0, next_at=engine.clock.now()).where(Delivery.status == "parked")
+    return engine.db.execute(query if delivery_id is None else query.where(Delivery.id == delivery_id))
+
+
+def _subscribers(engine: Engine, event: EventRow) -> list[tuple[str, str]]:
+    """(plugin, hook) for each that wants the event; the product's own plugin is called on to provision."""
+    hook = event.type.replace(".", "_")
+    wanted = [(plugin, hook) for plugin in engine.plugins.implementing(hook)]
+    if event.type in PROVISIONING:
+        plugin = engine.products.plugin_of.get(event.data["subscription"]["product"])
+        if plugin in engine.plugins.implementing("provision"):
+            wanted.append((plugin, "provision"))
+    return wanted
+
+
+def _delivery(engine: Engine, event: EventRow, plugin: str, hook: str) -> Delivery:
+    now = engine.clock.now()
+    return Delivery(
+        event=event.sequence,
+        account=event.account,
+        subject=event.subject,
+        plugin=plugin,
+        hook=hook,
+        status="waiting",
+        attempts=0,
+        next_at=now,
+    )
+
+
+def _claim(engine: Engine) -> Delivery | None:
+    """Take the next due delivery that has no unfinished one of the same subscriber and subject before it."""
+    earlier = Delivery.alias()
+    blocked = earlier.select(peewee.SQL("1")).where(
+        (earlier.subject == Delivery.subject)
+        & (earlier.plugin == Delivery.plugin)
+        & (earlier.event < Delivery.event)
+        & (earlier.status == "waiting")
+    )
+    now = engine.clock.now()
+    with engine.db.transaction():
+        due = Delivery.select().where((Delivery.status == peewee.SQL("'waiting'")) & (Delivery.next_at <= now) & ~peewee.fn.EXISTS(blocked))
+        delivery: Delivery | None = engine.db.first(due.order_by(Delivery.next_at, Delivery.id))
+        if delivery is not None:
+            engine.db.update(delivery, attempts=delivery.attempts + 1, next_at=now + CLAIM)
+    return delivery
+
+
+def _deliver(engine: Engine, delivery: Delivery) -> None:
+    row: EventRow = engine.db.first(EventRow.select().where(EventRow.sequence == delivery.event))
+    event = Event(row.id, row.type, row.account, row.subject, row.occurred_at, row.data)
+    argument = {"request": _provisioning(event)} if delivery.hook == "provision" else {"event": event}
+    try:
+        engine.plugins.call_plugin(delivery.plugin, delivery.hook, **argument)
+    except Exception as error:  # whatever a subscriber raises is its own trouble, and is kept with the delivery
+        _put_off(engine, delivery, f"{type(error.__cause__ or error).__name__}: {error.__cause__ or error}"[:500])
+        return
+    engine.db.update(delivery, status="done", error=None)
+
+
+def _put_off(engine: Engine, delivery: Delivery, error: str) -> None:
+    if delivery.attempts >= MAX_ATTEMPTS:
+        log.error("delivery %s to %s is parked: %s", delivery.id, delivery.plugin, error)
+        engine.db.update(delivery, status="parked", error=error)
+        return
+    pause = min(FIRST_PAUSE * 2 ** (delivery.attempts - 1), LONGEST_PAUSE)
+    engine.db.update(delivery, next_at=engine.clock.now() + pause, error=error)
+
+
+def _provisioning(event: Event) -> ProvisioningRequest:
+    subscription = event.data["subscription"]
+    action: Any = PROVISIONING[event.type]
+    return ProvisioningRequest(
+        action=action,
+        account=event.account,
+        subscription=subscription["id"],
+        product=subscription["product"],
+        plan=subscription["plan"],
+        seats=0 if action == "revoke" else subscription["seats"],
+        key=event.id,
+    )
+
+
+def event_document(row: EventRow) -> dict[str, Any]:
+    """An event as the feed shows it."""
+    event = Event(row.id, row.type, row.account, row.subject, row.occurred_at, row.data)
+    return dict(to_json(asdict(event)))

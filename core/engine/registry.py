@@ -1,0 +1,61 @@
+"""What plugins register at start: products and payment providers, checked for ids that clash."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from core.engine.plugins import Plugins, plugin_failed
+from core.errors import SettingsInvalid
+from core.hooks.payments import CONTRACT_VERSION, PaymentProvider
+from core.hooks.products import Plan, Product
+
+
+@dataclass
+class Registry:
+    """Products and plans by id, and the plugin that registered each product."""
+
+    products: dict[str, Product] = field(default_factory=dict)
+    plans: dict[str, tuple[Product, Plan]] = field(default_factory=dict)
+    plugin_of: dict[str, str] = field(default_factory=dict)
+
+
+def collect_products(plugins: Plugins) -> Registry:
+    """Ask every plugin for its products. Raises SettingsInvalid where ids clash, PluginFailed where a plugin raises."""
+    registry = Registry()
+    for plugin, products in plugins.collect("register_products"):
+        for product in products:
+            if not isinstance(product, Product):
+                raise plugin_failed(plugin, "register_products", f"returned {type(product).__name__} instead of a Product")
+            if product.id in registry.products:
+                raise _clash(plugin, "product", product.id)
+            registry.products[product.id], registry.plugin_of[product.id] = product, plugin
+            for plan in product.plans:
+                if plan.id in registry.plans:
+                    raise _clash(plugin, "plan", plan.id)
+                registry.plans[plan.id] = (product, plan)
+    return registry
+
+
+def collect_providers(plugins: Plugins) -> dict[str, PaymentProvider]:
+    """Ask every plugin for its payment providers, by name. Raises SettingsInvalid where names clash or contracts differ."""
+    providers: dict[str, PaymentProvider] = {}
+    for plugin, found in plugins.collect("register_payment_providers"):
+        for provider in found:
+            if not isinstance(provider, PaymentProvider):
+                raise plugin_failed(plugin, "register_payment_providers", "returned something else than a PaymentProvider")
+            if provider.contract_version != CONTRACT_VERSION:
+                raise SettingsInvalid(
+                    "plugin {plugin}: provider {name} speaks contract {theirs}, this engine {ours}",
+                    plugin=plugin,
+                    name=provider.name,
+                    theirs=provider.contract_version,
+                    ours=CONTRACT_VERSION,
+                )
+            if provider.name in providers:
+                raise _clash(plugin, "payment provider", provider.name)
+            providers[provider.name] = provider
+    return providers
+
+
+def _clash(plugin: str, kind: str, name: str) -> SettingsInvalid:
+    return SettingsInvalid("plugin {plugin}: the {kind} {name} is registered already", plugin=plugin, kind=kind, name=name)

@@ -1,0 +1,43 @@
+"""News of orders and their payments, after commit."""
+
+from __future__ import annotations
+
+from core.hooks import hookspec
+from core.hooks.events import Event
+
+
+class OrderHooks:
+    """Hooks that hear of orders. `event.subject` is the order's id."""
+
+    @hookspec(failure="retry", deadline=60.0, network=True)
+    def order_completed(self, event: Event) -> None:
+        """An order is completed: its subscriptions run, its invoice (if anything was charged) is numbered.
+
+        Called:  from the outbox after commit, once or more often.
+        event:   data {order, account, invoice or null, subscriptions: [...]}.
+        Returns: nothing.
+        Errors:  raise anything to be called again later.
+        Failure: retry - again with back-off, parked after the last attempt.
+        """
+
+    @hookspec(failure="retry", deadline=60.0, network=True)
+    def payment_failed(self, event: Event) -> None:
+        """A payment of an order was declined or failed; nothing was charged.
+
+        Called:  from the outbox after commit, once or more often.
+        event:   data {order, account, payment}; payment.error has code and retryable.
+        Returns: nothing.
+        Errors:  raise anything to be called again later.
+        Failure: retry - again with back-off, parked after the last attempt.
+        """
+
+    @hookspec(failure="retry", deadline=60.0, network=True)
+    def payment_refunded(self, event: Event) -> None:
+        """Money went back to the buyer.
+
+        Called:  from the outbox after commit, once or more often.
+        event:   data {order, account, refund}.
+        Returns: nothing.
+        Errors:  raise anything to be called again later.
+        Failure: retry - again with back-off, parked after the last attempt.
+        """

@@ -1,0 +1,187 @@
+"""Invoices: immutable documents, numbered without gaps per series.
+
+A negative total is a credit note, in a series of its own. A number is taken as the last write but the document itself, in the
+transaction that completes the order: a rollback gives it back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+import peewee
+
+from core.accounts import Account, account_document
+from core.engine.database import DayField, InstantField, JsonField, Row, refers_to
+from core.engine.engine import Engine
+from core.engine.values import new_id, to_json
+from core.hooks.products import text
+from core.rules.money import Money
+
+
+class InvoiceSeries(Row):
+    """A row of numbers: `last` is the last one given."""
+
+    id = peewee.CharField(primary_key=True, max_length=16)
+    last = peewee.IntegerField(constraints=[peewee.Check("last > 0")])
+
+    class Meta:
+        table_name = "invoice_series"
+
+
+class Invoice(Row):
+    """An invoice, or a credit note. seller, buyer and notes are what was printed. status: `open` until it is `paid`."""
+
+    id = peewee.CharField(primary_key=True, max_length=40)
+    account = refers_to(Account)
+    order = peewee.CharField(max_length=40, unique=True)
+    kind = peewee.CharField(max_length=12, constraints=[peewee.Check("kind IN ('invoice', 'credit_note')")])
+    series = peewee.CharField(max_length=16)
+    sequence = peewee.IntegerField()
+    number = peewee.CharField(max_length=32, unique=True)
+    status = peewee.CharField(max_length=8, constraints=[peewee.Check("status IN ('open', 'paid')")])
+    currency = peewee.CharField(max_length=3)
+    net = peewee.BigIntegerField()
+    tax = peewee.BigIntegerField()
+    total = peewee.BigIntegerField(constraints=[peewee.Check("total = net + tax")])
+    seller = JsonField()
+    buyer = JsonField()
+    notes = JsonField()
+    locale = peewee.CharField(max_length=16)
+    purchase_order = peewee.CharField(max_length=100, null=True)
+    issued_on = DayField()
+    due_on = DayField(null=True)
+    created_at = InstantField()
+
+    class Meta:
+        indexes = ((("series", "sequence"), True), (("account", "id"), False))
+
+
+class InvoiceLine(Row):
+    """What is charged or credited for a subscription and a period. The unique key is the promise that no period is billed twice.
+
+    item: the order line that it bills.
+    """
+
+    id = peewee.CharField(primary_key=True, max_length=40)
+    account = peewee.CharField(max_length=40)
+    invoice = refers_to(Invoice)
+    subscription = peewee.CharField(max_length=40)
+    item = peewee.CharField(max_length=40)
+    kind = peewee.CharField(max_length=8)
+    description = peewee.CharField(max_length=500)
+    seats = peewee.IntegerField()
+    period_start = DayField()
+    period_end = DayField()
+    net = peewee.BigIntegerField()
+    tax = peewee.BigIntegerField()
+    rate = peewee.CharField(max_length=12)
+    category = peewee.CharField(max_length=16)
+
+    class Meta:
+        table_name = "invoice_line"
+        indexes = ((("subscription", "item", "period_start", "kind"), True),)
+
+
+def issue_invoice(
+    engine: Engine,
+    account: Account,
+    order: str,
+    items: Sequence[tuple[str, str, dict[str, Any]]],
+    *,
+    currency: str,
+    locale: str,
+    due_on: date | None,
+    purchase_order: str | None,
+) -> Invoice:
+    """Write and number the invoice of an order, inside the transaction that completes it.
+
+    items:  (subscription, order line, item) as the quote made them.
+    due_on: None where it is paid already.
+    """
+    net = sum(item["net"]["amount"] for _, _, item in items)
+    tax = sum(item["tax"]["amount"] for _, _, item in items)
+    today = account.today(engine)
+    kind = "credit_note" if net + tax < 0 else "invoice"
+    series = f"{'CN-' if kind == 'credit_note' else ''}{today.year}"
+    sequence = _next_number(engine, series)
+    invoice = Invoice(
+        id=new_id("inv"),
+        account=account.id,
+        order=order,
+        kind=kind,
+        series=series,
+        sequence=sequence,
+        number=f"{series}-{sequence:06d}",
+        status="paid" if due_on is None else "open",
+        currency=currency,
+        net=net,
+        tax=tax,
+        total=net + tax,
+        seller=dict(engine.settings["seller"]),
+        buyer={name: account_document(account)[name] for name in ("name", "address", "country", "tax_id")},
+        notes=list(dict.fromkeys(text(item["note"], locale) for _, _, item in items if item["note"])),
+        locale=locale,
+        purchase_order=purchase_order,
+        issued_on=today,
+        due_on=due_on,
+        created_at=engine.clock.now(),
+    )
+    engine.db.insert(invoice)
+    engine.db.insert(*(_line(invoice, subscription, order_line, item) for subscription, order_line, item in items))
+    return invoice
+
+
+def _next_number(engine: Engine, series: str) -> int:
+    """The next number; the series' row stays locked until the transaction ends, so that nobody takes the same."""
+    row = engine.db.lock(InvoiceSeries, series)
+    if row is None:
+        engine.db.insert(InvoiceSeries(id=series, last=1))
+        return 1
+    engine.db.update(row, last=row.last + 1)
+    return int(row.last)
+
+
+def _line(invoice: Invoice, subscription: str, order_line: str, item: dict[str, Any]) -> InvoiceLine:
+    return InvoiceLine(
+        id=new_id("inl"),
+        account=invoice.account,
+        invoice=invoice.id,
+        subscription=subscription,
+        item=order_line,
+        kind=item["kind"],
+        description=item["description"],
+        seats=item["seats"],
+        period_start=date.fromisoformat(item["period"]["start"]),
+        period_end=date.fromisoformat(item["period"]["end"]),
+        net=item["net"]["amount"],
+        tax=item["tax"]["amount"],
+        rate=item["rate"],
+        category=item["category"],
+    )
+
+
+def invoice_of(engine: Engine, order: str) -> Invoice | None:
+    """The invoice of an order; None where nothing was charged or credited."""
+    invoice: Invoice | None = engine.db.first(Invoice.select().where(Invoice.order == order))
+    return invoice
+
+
+def invoice_document(engine: Engine, invoice: Invoice) -> dict[str, Any]:
+    """The invoice as the API, events and messages show it."""
+    names = (
+        "id", "account", "order", "kind", "number", "status", "currency", "seller", "buyer", "notes", "locale",
+        "purchase_order", "issued_on", "due_on",
+    )  # fmt: skip
+    lines = engine.db.all(InvoiceLine.select().where(InvoiceLine.invoice == invoice.id).order_by(InvoiceLine.id))
+    amounts = {name: Money(getattr(invoice, name), invoice.currency) for name in ("net", "tax", "total")}
+    shown = [_line_document(line, invoice.currency) for line in lines]
+    return dict(to_json({**{name: getattr(invoice, name) for name in names}, **amounts, "lines": shown}))
+
+
+def _line_document(line: InvoiceLine, currency: str) -> dict[str, Any]:
+    same = {name: getattr(line, name) for name in ("kind", "description", "seats", "subscription", "rate", "category")}
+    period = {"start": line.period_start, "end": line.period_end}
+    amounts = {"net": line.net, "tax": line.tax, "total": line.net + line.tax}
+    return {**same, "period": period, **{name: Money(amount, currency) for name, amount in amounts.items()}}

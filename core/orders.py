@@ -1,0 +1,263 @@
+"""Orders: what was bought, as it was quoted; and the one function that completes them."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import peewee
+
+from core.access import Caller, find
+from core.accounts import Account, account_document
+from core.carts import Cart
+from core.engine.database import InstantField, JsonField, Row, refers_to
+from core.engine.engine import Engine
+from core.engine.events import append
+from core.engine.values import new_id, to_json
+from core.errors import TransitionInvalid
+from core.invoices import Invoice, invoice_document, invoice_of, issue_invoice
+from core.payments import Payment, payment_document
+from core.quotes import Quote, QuoteLine
+from core.rules.money import Money
+from core.seats import fit_seats
+from core.subscriptions import Subscription, announce, apply_change, schedule_change, start, subscription_document
+
+LIVE = ("pending", "requires_action", "processing", "completed", "refunded")
+WAITING = ("pending", "requires_action", "processing")
+
+
+class Order(Row):
+    """An order: the quote that was agreed to, and what became of it. A cart has at most one that is not failed or cancelled.
+
+    problem: why a human must look, as a code; None: all is well.
+    """
+
+    id = peewee.CharField(primary_key=True, max_length=40)
+    account = refers_to(Account)
+    cart = refers_to(Cart)
+    status = peewee.CharField(
+        max_length=16,
+        constraints=[peewee.Check("status IN ('pending','requires_action','processing','completed','failed','cancelled','refunded')")],
+    )
+    currency = peewee.CharField(max_length=3)
+    net = peewee.BigIntegerField()
+    tax = peewee.BigIntegerField()
+    total = peewee.BigIntegerField(constraints=[peewee.Check("total = net + tax")])
+    credit_used = peewee.BigIntegerField(constraints=[peewee.Check("credit_used >= 0")])
+    due_now = peewee.BigIntegerField(constraints=[peewee.Check("due_now >= 0")])
+    credit_left = peewee.BigIntegerField()
+    locale = peewee.CharField(max_length=16)
+    purchase_order = peewee.CharField(max_length=100, null=True)
+    tax_decision = JsonField()
+    placed_by = peewee.CharField(max_length=40)
+    problem = peewee.CharField(max_length=32, null=True)
+    version = peewee.IntegerField(default=1)
+    created_at = InstantField()
+    completed_at = InstantField(null=True)
+
+    class Meta:
+        table_name = "orders"
+        indexes = ((("account", "id"), False),)
+
+
+Order.add_index(
+    Order.index(Order.cart, unique=True, name="order_of_cart").where(
+        Order.status.not_in([peewee.SQL("'failed'"), peewee.SQL("'cancelled'")])
+    )
+)
+
+
+class OrderLine(Row):
+    """A line as it was quoted (`document`), what completing it does (`fulfilment`) and what is invoiced for it (`items`)."""
+
+    id = peewee.CharField(primary_key=True, max_length=40)
+    account = peewee.CharField(max_length=40)
+    order = refers_to(Order)
+    subscription = peewee.CharField(max_length=40, null=True, index=True)
+    net = peewee.BigIntegerField()
+    tax = peewee.BigIntegerField()
+    total = peewee.BigIntegerField(constraints=[peewee.Check("total = net + tax")])
+    document = JsonField()
+    fulfilment = JsonField()
+    items = JsonField()
+
+    class Meta:
+        table_name = "order_line"
+
+
+def write_order(engine: Engine, cart: Cart, account: Account, quote: Quote, *, purchase_order: str | None, placed_by: str) -> Order:
+    """The order of a quote, pending, inside a transaction. The credit that it uses is taken off the account at once.
+
+    Raises TransitionInvalid where an order that is being paid changes the same subscription.
+    """
+    _check_unchanged(engine, quote)
+    order = Order(
+        id=new_id("ord"),
+        account=account.id,
+        cart=cart.id,
+        status="pending",
+        currency=quote.total.currency,
+        **{name: getattr(quote, name).amount for name in ("net", "tax", "total", "credit_used", "due_now", "credit_left")},
+        locale=account.locale,
+        purchase_order=purchase_order,
+        tax_decision=to_json(quote.tax_decision),
+        placed_by=placed_by,
+        problem=None,
+        version=1,
+        created_at=engine.clock.now(),
+        completed_at=None,
+    )
+    engine.db.insert(order)
+    engine.db.insert(*(_order_line(order, line) for line in quote.lines))
+    engine.db.update(cart, status="ordering")
+    engine.db.update(account, balance=account.balance - quote.credit_used.amount)
+    return order
+
+
+def _order_line(order: Order, line: QuoteLine) -> OrderLine:
+    return OrderLine(
+        id=new_id("oln"),
+        account=order.account,
+        order=order.id,
+        subscription=line.document["subscription"],
+        net=line.net.amount,
+        tax=line.tax.amount,
+        total=line.net.amount + line.tax.amount,
+        document=line.document,
+        fulfilment=line.fulfilment,
+        items=list(line.items),
+    )
+
+
+def _check_unchanged(engine: Engine, quote: Quote) -> None:
+    """A change was priced on what the subscription is now: no other order may be changing it meanwhile."""
+    changed = [line.document["subscription"] for line in quote.lines if line.document["subscription"]]
+    if not changed:
+        return
+    waiting = OrderLine.select().join(Order, on=(OrderLine.order == Order.id))
+    query = waiting.where(OrderLine.subscription.in_(changed) & Order.status.in_(WAITING))
+    if engine.db.first(query) is not None:
+        raise TransitionInvalid("Another order that changes this subscription is being paid. Wait for it, or cancel it.")
+
+
+# --- the end of an order
+
+
+def complete_order(engine: Engine, order: Order, payment: Payment | None) -> None:
+    """Do what was ordered, once: subscriptions, credit, invoice, cart, events. Called inside the transaction that has locked the
+    order, by checkout, confirmation and recovery alike; any further call does nothing."""
+    if order.status not in WAITING:
+        return
+    account = engine.db.lock(Account, order.account)
+    assert account is not None
+    lines = lines_of(engine, order)
+    news = [_fulfil(engine, account, line) for line in lines]
+    engine.db.update(account, balance=account.balance + max(-order.total, 0))
+    engine.db.execute(Cart.update(status="ordered").where(Cart.id == order.cart))
+    engine.db.update(order, status="completed", completed_at=engine.clock.now(), version=order.version + 1)
+    invoice = _invoice(engine, order, account, lines, payment)
+    _tell(engine, order, account, invoice, news)
+
+
+def _fulfil(engine: Engine, account: Account, line: OrderLine) -> tuple[str | None, Subscription, dict[str, Any]]:
+    """Carry out one line; the event to write of it (None: nothing has changed yet), the subscription, and further data."""
+    fulfilment = line.fulfilment
+    if fulfilment["action"] == "start":
+        subscription = start(engine, account.id, fulfilment)
+        engine.db.update(line, subscription=subscription.id)
+        return ("trial.started" if subscription.trial_end else "subscription.started"), subscription, {}
+    changed = engine.db.lock(Subscription, line.subscription)
+    assert changed is not None
+    if fulfilment["action"] == "schedule":
+        schedule_change(engine, changed, fulfilment)
+        return None, changed, {}
+    fit_seats(engine, changed, fulfilment["columns"]["seats"], fulfilment["release"])
+    apply_change(engine, changed, fulfilment)
+    if fulfilment["starts"]:
+        return "subscription.started", changed, {}
+    return "subscription.changed", changed, {"before": fulfilment["before"]}
+
+
+def _invoice(engine: Engine, order: Order, account: Account, lines: list[OrderLine], payment: Payment | None) -> Invoice | None:
+    items = [(line.subscription, line.id, item) for line in lines for item in line.items]
+    if not items:
+        return None
+    due_on = date.fromisoformat(payment.due_on) if payment is not None and payment.due_on else None
+    return issue_invoice(
+        engine,
+        account,
+        order.id,
+        items,
+        currency=order.currency,
+        locale=order.locale,
+        due_on=due_on,
+        purchase_order=order.purchase_order,
+    )
+
+
+def _tell(engine: Engine, order: Order, account: Account, invoice: Invoice | None, news: list[Any]) -> None:
+    document = order_document(engine, order)
+    data = {
+        "order": document,
+        "account": account_document(account),
+        "invoice": invoice_document(engine, invoice) if invoice else None,
+        "subscriptions": [subscription_document(engine, subscription, order.locale) for _, subscription, _ in news],
+    }
+    append(engine, "order.completed", account=account.id, subject=order.id, data=data)
+    for event_type, subscription, further in news:
+        if event_type is not None:
+            announce(engine, event_type, subscription, order=document, **further)
+
+
+def close_order(engine: Engine, order: Order, status: str, *, tell: Payment | None = None) -> None:
+    """End an order that came to nothing (`failed` or `cancelled`): its credit goes back, its cart is open again.
+
+    tell: the payment whose failure subscribers hear of. Called inside the transaction that has locked the order.
+    """
+    if order.status not in WAITING:
+        return
+    engine.db.update(order, status=status, version=order.version + 1)
+    engine.db.execute(Account.update(balance=Account.balance + order.credit_used).where(Account.id == order.account))
+    engine.db.execute(Cart.update(status="open").where(Cart.id == order.cart))
+    if tell is not None:
+        account = engine.db.get(Account, order.account)
+        assert account is not None
+        data = {"order": order_document(engine, order), "account": account_document(account), "payment": payment_document(tell)}
+        append(engine, "payment.failed", account=order.account, subject=order.id, data=data)
+
+
+# --- reading
+
+
+def get_order(engine: Engine, order_id: str, caller: Caller) -> Order:
+    """Raises Missing, also for another account's."""
+    return find(engine, Order, order_id, caller)
+
+
+def lines_of(engine: Engine, order: Order) -> list[OrderLine]:
+    return engine.db.all(OrderLine.select().where(OrderLine.order == order.id).order_by(OrderLine.id))
+
+
+def payment_of(engine: Engine, order: Order) -> Payment | None:
+    """The order's latest attempt to pay; None where nothing had to be paid."""
+    payment: Payment | None = engine.db.first(Payment.select().where(Payment.order == order.id).order_by(Payment.id.desc()))
+    return payment
+
+
+def order_document(engine: Engine, order: Order) -> dict[str, Any]:
+    """The order as the API, events and messages show it."""
+    lines, payment, invoice = lines_of(engine, order), payment_of(engine, order), invoice_of(engine, order.id)
+    same = ("id", "account", "cart", "status", "locale", "purchase_order", "problem", "created_at", "completed_at")
+    amounts = {
+        name: Money(getattr(order, name), order.currency) for name in ("net", "tax", "total", "credit_used", "due_now", "credit_left")
+    }
+    action = payment.action if payment is not None and order.status == "requires_action" else None
+    return {
+        **{name: to_json(getattr(order, name)) for name in same},
+        "lines": [{**line.document, "id": line.id, "subscription": line.subscription} for line in lines],
+        **{name: to_json(amount) for name, amount in amounts.items()},
+        "payment": payment_document(payment) if payment else None,
+        "next_action": action,
+        "invoice": invoice.id if invoice else None,
+        "subscriptions": list(dict.fromkeys(line.subscription for line in lines if line.subscription)),
+    }

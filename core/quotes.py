@@ -1,0 +1,393 @@
+"""The quote: the priced cart that the review shows and the order is made of.
+
+Everything is computed from the cart, the catalog, the account and the day; nothing is written. What an order will do when it is
+paid for stands in each line's `fulfilment` and `items`, so that what was shown is what is carried out and invoiced.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+from core.access import Caller
+from core.accounts import Account
+from core.carts import Cart, CartLine, cart_warnings
+from core.catalog import check_seats, check_trial_seats, find_plan, find_price, price_document
+from core.engine.clock import day_in
+from core.engine.engine import Engine
+from core.engine.values import to_json
+from core.errors import QuoteChanged, QuoteExpired, TrialNotEligible, ValidationFailed
+from core.hooks.payments import PayableCart
+from core.hooks.products import text
+from core.hooks.tax import LineTax, Party, TaxDecision, TaxLine
+from core.payments import default_method
+from core.rules.billing_plan import Billing, Derivation, Rounding, bill_start
+from core.rules.money import Money, total, zero
+from core.rules.periods import Period
+from core.seats import check_release
+from core.subscriptions import Subscription, Terms, bill_terms, find_subscription, next_terms, trial_refusal
+from core.tax import buyer_of, decide_tax, kept, tax_at
+
+
+@dataclass(frozen=True)
+class QuoteLine:
+    """One priced line. `document` is what is shown; the rest is what an order carries out.
+
+    fulfilment: what is done when the order completes: start, change or schedule, with the columns to write.
+    items:      what stands on the invoice: a charge and a credit, each with its own net and tax.
+    """
+
+    document: dict[str, Any]
+    net: Money
+    tax: Money
+    fulfilment: dict[str, Any]
+    items: tuple[dict[str, Any], ...]
+    needs_method: bool
+
+
+@dataclass(frozen=True)
+class Quote:
+    """The priced cart. `due_now` is what is paid today after `credit_used`; `credit_left` stays on the account.
+
+    tax_decision: what the tax plugin answered, with its trace.
+    seal:         names this quote: hand it back at checkout.
+    """
+
+    lines: tuple[QuoteLine, ...]
+    net: Money
+    tax: Money
+    total: Money
+    credit_used: Money
+    due_now: Money
+    credit_left: Money
+    payment_required: bool
+    needs_method: bool
+    payment_providers: tuple[str, ...]
+    tax_decision: TaxDecision
+    issued_at: datetime
+    expires_at: datetime
+    warnings: tuple[dict[str, str], ...] = ()
+    seal: str = field(default="")
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """A line between pricing and tax."""
+
+    line: CartLine
+    terms: Terms
+    billing: Billing | None
+    subscription: Subscription | None
+    charge: Money
+    credit: Money
+    next_net: Money
+    next_date: date
+    period: Period | None
+
+
+def make_quote(engine: Engine, cart: Cart, lines: Sequence[CartLine], account: Account | None, caller: Caller) -> Quote:
+    """Price a cart as of now, for its account or, where it has none yet, for a buyer of the cart's country.
+
+    Raises ValidationFailed for an empty cart, what the catalog raises for lines that are no longer sold so, TaxUnavailable,
+    PluginFailed.
+    """
+    if not lines:
+        raise ValidationFailed("The cart is empty: add a line first.", pointer="/lines")
+    now = engine.clock.now()
+    zone = account.time_zone if account else engine.settings["seller"]["time_zone"]
+    today, locale = day_in(now, zone), account.locale if account else "en"
+    drafts = [_draft(engine, cart, line, today, f"/lines/{index}") for index, line in enumerate(lines)]
+    decision = _tax(engine, buyer_of(account) if account else Party(cart.country), drafts, cart.currency, today)
+    taxes = {tax.line: tax for tax in decision.lines}
+    quoted = tuple(_quote_line(draft, taxes, today, locale) for draft in drafts)
+    net, tax = total((q.net for q in quoted), cart.currency), total((q.tax for q in quoted), cart.currency)
+    balance, due = Money(account.balance if account else 0, cart.currency), max(net + tax, zero(cart.currency))
+    used = min(balance, due)
+    needs_method = any(q.needs_method for q in quoted) and not (account and default_method(engine, account.id))
+    payable = PayableCart(due - used, cart.country, account is not None and account.kind == "corporate", caller.staff)
+    quote = Quote(
+        lines=quoted,
+        net=net,
+        tax=tax,
+        total=net + tax,
+        credit_used=used,
+        due_now=due - used,
+        credit_left=balance - used + max(-(net + tax), zero(cart.currency)),
+        payment_required=bool(due - used) or needs_method,
+        needs_method=needs_method,
+        payment_providers=_providers(engine, payable, needs_method),
+        tax_decision=decision,
+        issued_at=now,
+        expires_at=now + timedelta(minutes=engine.settings["quote_minutes"]),
+        warnings=tuple(cart_warnings(engine, lines) + _tax_id_warnings(account)),
+    )
+    return _sealed(quote)
+
+
+def quote_document(quote: Quote) -> dict[str, Any]:
+    """The quote as the API shows it."""
+    names = ("net", "tax", "total", "credit_used", "due_now", "credit_left", "payment_required", "payment_providers", "warnings")
+    shown = {name: to_json(getattr(quote, name)) for name in names}
+    lines = [line.document for line in quote.lines]
+    return {"lines": lines, **shown, "quote": quote.seal, "expires_at": to_json(quote.expires_at)}
+
+
+# --- a line
+
+
+def _draft(engine: Engine, cart: Cart, line: CartLine, today: date, pointer: str) -> _Draft:
+    if line.mode == "change":
+        return _draft_change(engine, cart, line, today, pointer)
+    product, plan = find_plan(engine, line.plan, f"{pointer}/plan")
+    price = find_price(plan, line.interval, cart.currency, pointer)
+    terms = Terms(product, plan, price, line.seats, line.interval)
+    nothing = zero(cart.currency)
+    if line.mode == "buy":
+        check_seats(plan, line.seats, f"{pointer}/seats")
+        billing = bill_start(price, line.seats, line.interval, today)
+        assert billing.term is not None
+        period = billing.term.period
+        return _Draft(line, terms, billing, None, billing.charge, nothing, billing.charge, period.end, period)
+    if plan.trial is None or (cart.account and (trial_refusal(engine, cart.account, product.id))):
+        raise TrialNotEligible("No trial of {product} is possible for this account.", pointer=f"{pointer}/plan", product=product.id)
+    check_trial_seats(plan, plan.trial, line.seats, f"{pointer}/seats")
+    period = Period(today, today + timedelta(days=plan.trial.days))
+    # What follows the trial is billed for at least as many seats as the plan is sold with.
+    following = price.amount(max(line.seats, plan.seats.min))
+    return _Draft(line, terms, None, None, nothing, nothing, following, period.end, period)
+
+
+def _draft_change(engine: Engine, cart: Cart, line: CartLine, today: date, pointer: str) -> _Draft:
+    subscription = find_subscription(engine, line.subscription, cart.account, f"{pointer}/subscription")
+    terms = next_terms(engine, subscription, plan=line.plan, seats=line.seats, interval=line.interval, pointer=pointer)
+    check_release(engine, subscription, terms.seats, line.release or (), pointer)
+    billing = bill_terms(subscription, terms, today)
+    next_net, nothing = terms.price.amount(terms.seats), zero(cart.currency)
+    if billing is None:
+        return _Draft(line, terms, None, subscription, nothing, nothing, next_net, subscription.trial_end, subscription.term.period)
+    period = billing.term.period if billing.term else subscription.term.period
+    return _Draft(line, terms, billing, subscription, billing.charge, billing.credit, next_net, period.end, period)
+
+
+def _tax(engine: Engine, buyer: Party, drafts: Sequence[_Draft], currency: str, today: date) -> TaxDecision:
+    """One question for the whole cart: what is charged now, and what will be charged next."""
+    asked = []
+    for draft in drafts:
+        category = draft.terms.product.tax_category
+        asked.append(TaxLine(draft.line.id, category, draft.charge))
+        asked.append(TaxLine(f"{draft.line.id}/next", category, draft.next_net))
+    return decide_tax(engine, buyer, tuple(asked), currency, today)
+
+
+def _quote_line(draft: _Draft, taxes: dict[str, LineTax], today: date, locale: str) -> QuoteLine:
+    now, following = taxes[draft.line.id], taxes[f"{draft.line.id}/next"]
+    credit_tax = zero(draft.charge.currency)
+    items = [_item("charge", draft, draft.charge, now.tax, kept(now), locale)] if draft.charge else []
+    if draft.credit:
+        assert draft.subscription is not None
+        credit_tax = tax_at(draft.credit, draft.subscription.tax)
+        items.append(_item("credit", draft, -draft.credit, -credit_tax, draft.subscription.tax, locale))
+    net, tax = draft.charge - draft.credit, now.tax - credit_tax
+    next_charge = {"date": draft.next_date, "amount": draft.next_net + following.tax}
+    document = {
+        **_names(draft, locale),
+        "period": draft.period,
+        "unit_amount": _unit_amount(draft.terms),
+        "subtotal": draft.charge,
+        "discount": zero(net.currency),
+        "credit": draft.credit,
+        "net": net,
+        "tax": tax,
+        "total": net + tax,
+        "taxes": _tax_parts(items, now),
+        "next_charge": next_charge,
+        "explanation": _explain(draft, items),
+    }
+    shown = to_json(document)
+    fulfilment = _fulfilment(draft, kept(now), shown["next_charge"]["amount"]["amount"])
+    needs_method = draft.line.mode == "trial" and draft.terms.plan.trial is not None and draft.terms.plan.trial.requires_payment_method
+    return QuoteLine(shown, net, tax, to_json(fulfilment), tuple(to_json(items)), needs_method)
+
+
+def _names(draft: _Draft, locale: str) -> dict[str, Any]:
+    line, terms = draft.line, draft.terms
+    return {
+        "id": line.id,
+        "mode": line.mode,
+        "product": terms.product.id,
+        "product_name": text(terms.product.name, locale),
+        "plan": terms.plan.id,
+        "plan_name": text(terms.plan.name, locale),
+        "interval": terms.interval,
+        "seats": terms.seats,
+        "subscription": line.subscription,
+    }
+
+
+def _unit_amount(terms: Terms) -> Money | None:
+    """The price of one seat, where all seats cost the same."""
+    steps = terms.price.steps(terms.seats)
+    return steps[0].unit_amount if len(steps) == 1 and steps[0].included is None else None
+
+
+def _item(kind: str, draft: _Draft, net: Money, tax: Money, kept_tax: dict[str, Any], locale: str) -> dict[str, Any]:
+    """A line of the invoice. A credit tells the period that it gives back, a charge the one that it pays for."""
+    period = draft.period
+    if kind == "credit":
+        assert draft.subscription is not None and draft.billing is not None
+        period = Period(draft.billing.effective_on, draft.subscription.period_end)
+    seats = draft.subscription.seats if kind == "credit" and draft.subscription else draft.terms.seats
+    names = f"{text(draft.terms.product.name, locale)} – {text(draft.terms.plan.name, locale)}"
+    if kind == "credit" and draft.subscription:
+        names = f"{text(draft.subscription.product_name, locale)} – {text(draft.subscription.plan_name, locale)}"
+    return {"kind": kind, "description": names, "seats": seats, "period": period, "net": net, "tax": tax, **kept_tax}
+
+
+def _tax_parts(items: Sequence[dict[str, Any]], now: LineTax) -> list[dict[str, Any]]:
+    """Tax per rate and reason: a charge and a credit at the same rate are one part."""
+    parts: dict[tuple[str, str, str], Money] = {}
+    for item in items:
+        key = (item["rate"], item["category"], item["reason"])
+        parts[key] = parts.get(key, zero(now.tax.currency)) + item["tax"]
+    shown = parts or {(to_json(now.rate), now.category, now.reason): now.tax}
+    return [{"rate": rate, "amount": amount, "category": category, "reason": reason} for (rate, category, reason), amount in shown.items()]
+
+
+def _explain(draft: _Draft, items: Sequence[dict[str, Any]]) -> list[Any]:
+    """How every amount of the line came about: the billing, then the tax."""
+    steps: list[Any] = list(draft.billing.derivations) if draft.billing else []
+    for item in items:
+        exact = item["net"].amount * Fraction(Decimal(item["rate"])) / 100
+        formula = f"{item['net'].decimal()} x {item['rate']} %"
+        rounding: Rounding = "none" if exact.denominator == 1 else "half_away_from_zero"
+        steps.append(Derivation("tax", item["tax"], formula, None, None, str(exact), rounding))
+    return steps
+
+
+def _fulfilment(draft: _Draft, tax: dict[str, Any], next_amount: int) -> dict[str, Any]:
+    terms, subscription, billing = draft.terms, draft.subscription, draft.billing
+    release = draft.line.release or []
+    if billing is not None and billing.term is None:
+        assert subscription is not None
+        changed = {
+            "plan": terms.plan.id if terms.plan.id != subscription.plan else None,
+            "seats": terms.seats if terms.seats != subscription.seats else None,
+            "interval": terms.interval if terms.interval != subscription.interval else None,
+        }
+        return {"action": "schedule", "effective_on": billing.effective_on, "changed": changed, "release": release, "policy": terms.policy}
+    columns = {**_sold(terms), "tax": tax, "next_charge": next_amount}
+    if billing is not None and billing.term is not None:
+        term = billing.term
+        columns |= {"term_amount": term.full_amount.amount, "status": "active", "trial_end": None, "anchor_day": term.anchor_day}
+        columns |= {"period_start": term.period.start, "period_end": term.period.end}
+    elif subscription is None and draft.period is not None:
+        columns |= {"term_amount": 0, "status": "trialing", "trial_end": draft.period.end, "anchor_day": draft.period.end.day}
+        columns |= {"period_start": draft.period.start, "period_end": draft.period.end}
+    if subscription is None:
+        return {"action": "start", "columns": columns}
+    before = {"plan": subscription.plan, "seats": subscription.seats, "interval": subscription.interval}
+    return {"action": "change", "columns": columns, "release": release, "before": before, "starts": terms.ends_trial}
+
+
+def _sold(terms: Terms) -> dict[str, Any]:
+    """What a subscription keeps of the catalog."""
+    return {
+        "product": terms.product.id,
+        "product_name": dict(terms.product.name),
+        "plan": terms.plan.id,
+        "plan_name": dict(terms.plan.name),
+        "features": {language: list(texts) for language, texts in terms.plan.features.items()},
+        "tier": terms.plan.tier,
+        "interval": terms.interval,
+        "seats": terms.seats,
+        "currency": terms.price.currency,
+        "price": price_document(terms.price),
+    }
+
+
+# --- the whole
+
+
+def _providers(engine: Engine, cart: PayableCart, needs_method: bool) -> tuple[str, ...]:
+    """Who may be asked to pay this, in the order of the settings."""
+    fit = (p for p in engine.providers.values() if not needs_method or p.capabilities.save_method)
+    return tuple(provider.name for provider in fit if provider.refusal(cart) is None)
+
+
+def _tax_id_warnings(account: Account | None) -> list[dict[str, str]]:
+    if account is None or not account.tax_id or account.tax_id["status"] == "valid":
+        return []
+    detail = f"The VAT number is {account.tax_id['status']}: tax is charged as without one."
+    return [{"code": f"tax-id-{account.tax_id['status']}", "pointer": "/account/tax_id", "detail": detail}]
+
+
+# --- the seal
+
+
+def _sealed(quote: Quote) -> Quote:
+    """The seal holds what the buyer was shown, so that checkout can say what has changed, and a digest of it."""
+    shown = {"at": int(quote.issued_at.timestamp()), "until": int(quote.expires_at.timestamp()), "figures": _figures(quote)}
+    packed = base64.urlsafe_b64encode(zlib.compress(json.dumps(shown, separators=(",", ":")).encode(), 6)).decode().rstrip("=")
+    seal = f"q1.{packed}.{_digest(packed)}"
+    return replace(quote, seal=seal)
+
+
+def check_seal(quote: Quote, seal: str) -> None:
+    """Whether the quote that was shown under `seal` still holds, given the present one.
+
+    Raises ValidationFailed for a seal of no quote, QuoteExpired, QuoteChanged with `changes` [{pointer, was, now}] and `quote`.
+    """
+    shown = _open(seal)
+    now = _figures(quote)
+    changes = [
+        {"pointer": pointer, "was": shown["figures"].get(pointer), "now": now.get(pointer)}
+        for pointer in dict.fromkeys([*shown["figures"], *now])
+        if shown["figures"].get(pointer) != now.get(pointer)
+    ]
+    if changes:
+        extra = {"changes": changes, "quote": quote_document(quote)}
+        raise QuoteChanged("The amounts have changed since they were shown. Show the new quote, then order it.", extra=extra)
+    if quote.issued_at >= datetime.fromtimestamp(shown["until"], UTC):
+        raise QuoteExpired("The quote has expired. Read the cart's quote again.", extra={"quote": quote_document(quote)})
+
+
+def _open(seal: str) -> dict[str, Any]:
+    try:
+        version, packed, digest = seal.split(".")
+        if version != "q1" or digest != _digest(packed):
+            raise ValueError
+        # The digest proves nothing but that the seal is whole: what it says is compared, never believed.
+        unpacker = zlib.decompressobj()
+        document: dict[str, Any] = json.loads(unpacker.decompress(base64.urlsafe_b64decode(packed + "=="), 100_000))
+        if not isinstance(document["figures"], dict) or not isinstance(document["until"], int):
+            raise ValueError
+    except (ValueError, KeyError, TypeError, zlib.error):
+        raise ValidationFailed("This is not the seal of a quote: hand back the member quote of GET .../quote.", pointer="/quote") from None
+    return document
+
+
+def _digest(packed: str) -> str:
+    return hashlib.sha256(packed.encode()).hexdigest()[:16]
+
+
+def _figures(quote: Quote) -> dict[str, Any]:
+    """Everything a buyer agrees to, flat: pointer -> value."""
+    figures: dict[str, Any] = {
+        name: getattr(quote, name).amount for name in ("net", "tax", "total", "credit_used", "due_now", "credit_left")
+    }
+    figures["currency"] = quote.total.currency
+    for index, line in enumerate(quote.lines):
+        document = line.document
+        for name in ("id", "mode", "plan", "interval", "seats", "subscription", "period", "taxes", "next_charge"):
+            figures[f"lines/{index}/{name}"] = document[name]
+        for name in ("subtotal", "discount", "credit", "net", "tax", "total"):
+            figures[f"lines/{index}/{name}"] = document[name]["amount"]
+    return {f"/{pointer}": value for pointer, value in figures.items()}

@@ -1,0 +1,1 @@
+"""The arithmetic: pure functions of values. No clock, no database, no plugin."""

@@ -1,0 +1,191 @@
+"""Seats: who holds one, and what that entitles to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import peewee
+
+from core.access import Caller, find, missing
+from core.accounts import Account, User, user_document
+from core.engine.database import InstantField, Row, refers_to
+from core.engine.engine import Engine
+from core.engine.values import new_id
+from core.errors import NoSeatLeft, SeatsInUse, TransitionInvalid, ValidationFailed
+from core.subscriptions import RUNNING, Subscription, announce
+
+
+class SeatAssignment(Row):
+    """A user's seat of a subscription. How many there are is counted in `Subscription.seats_assigned`, under a check."""
+
+    id = peewee.CharField(primary_key=True, max_length=40)
+    account = peewee.CharField(max_length=40)
+    subscription = refers_to(Subscription)
+    user = refers_to(User, on_delete="CASCADE")
+    assigned_at = InstantField()
+
+    class Meta:
+        table_name = "seat_assignment"
+        indexes = ((("subscription", "user"), True),)
+
+
+@dataclass(frozen=True)
+class Entitlement:
+    """May this user use this product now?
+
+    reason: `seat_assigned` where yes; else the nearest miss: `no_subscription`, `no_seat`, `trial_ended`, `cancelled`, `paused`.
+    """
+
+    entitled: bool
+    reason: str
+    plan: str | None = None
+    features: tuple[str, ...] = ()
+    subscription: str | None = None
+
+
+def assign_seats(engine: Engine, subscription_id: str, caller: Caller, users: Sequence[str]) -> Subscription:
+    """Give each user a seat, all or none; who has one keeps it.
+
+    Raises NoSeatLeft where they are too many, Missing for a user that is not of the account, TransitionInvalid where the
+    subscription has ended.
+    """
+    with engine.db.transaction():
+        subscription = find(engine, Subscription, subscription_id, caller, lock=True)
+        if subscription.status not in RUNNING:
+            raise TransitionInvalid("The subscription is {status}: it has no seats to assign.", status=subscription.status)
+        holders = set(assigned_users(engine, subscription))
+        new = [user for user in dict.fromkeys(users) if user not in holders]
+        found = [_user(engine, user, subscription.account) for user in new]
+        _check_room(subscription, len(holders) + len(new))
+        now = engine.clock.now()
+        rows = [
+            SeatAssignment(id=new_id("seat"), account=subscription.account, subscription=subscription.id, user=user, assigned_at=now)
+            for user in new
+        ]
+        engine.db.insert(*rows)
+        if rows:
+            engine.db.update(subscription, seats_assigned=len(holders) + len(new), version=subscription.version + 1)
+        for user in found:
+            announce(engine, "seat.assigned", subscription, user=user_document(user))
+    return subscription
+
+
+def release_seats(engine: Engine, subscription: Subscription, users: Sequence[str]) -> int:
+    """Take the seats of those users who have one, inside a transaction that has locked the subscription; how many."""
+    holders = set(assigned_users(engine, subscription))
+    leaving = [user for user in dict.fromkeys(users) if user in holders]
+    if leaving:
+        here = SeatAssignment.subscription == subscription.id
+        engine.db.execute(SeatAssignment.delete().where(here & SeatAssignment.user.in_(leaving)))
+        engine.db.update(subscription, seats_assigned=len(holders) - len(leaving), version=subscription.version + 1)
+    for user in leaving:
+        row = engine.db.get(User, user)
+        announce(engine, "seat.released", subscription, user=user_document(row) if row else {"id": user})
+    return len(leaving)
+
+
+def release_seat(engine: Engine, subscription_id: str, caller: Caller, user: str) -> None:
+    """Take one user's seat. Raises Missing where the user has none."""
+    with engine.db.transaction():
+        subscription = find(engine, Subscription, subscription_id, caller, lock=True)
+        if not release_seats(engine, subscription, [user]):
+            raise missing("seat of user", user)
+
+
+def fit_seats(engine: Engine, subscription: Subscription, seats: int, release: Sequence[str]) -> None:
+    """Make room for a smaller number of seats: those named lose theirs, and then, where seats were assigned since the
+    change was ordered, those who were assigned last."""
+    release_seats(engine, subscription, release)
+    release_seats(engine, subscription, assigned_users(engine, subscription)[seats:])
+
+
+def assigned_users(engine: Engine, subscription: Subscription) -> list[str]:
+    """Ids of the users with a seat, in the order of assignment."""
+    query = SeatAssignment.select(SeatAssignment.user).where(SeatAssignment.subscription == subscription.id)
+    return [row.user for row in engine.db.all(query.order_by(SeatAssignment.id))]
+
+
+def list_seats(engine: Engine, subscription: Subscription) -> list[dict[str, Any]]:
+    """Who has a seat, as the API shows it."""
+    query = SeatAssignment.select().where(SeatAssignment.subscription == subscription.id).order_by(SeatAssignment.id)
+    return [{"user": seat.user, "assigned_at": seat.assigned_at} for seat in engine.db.all(query)]
+
+
+def remove_user(engine: Engine, account_id: str, user_id: str, caller: Caller) -> None:
+    """Remove a user of an account; the seats they held are free again."""
+    with engine.db.transaction():
+        find(engine, Account, account_id, caller)
+        user = _user(engine, user_id, account_id)
+        held = SeatAssignment.select(SeatAssignment.subscription).where(SeatAssignment.user == user.id)
+        for seat in engine.db.all(held):
+            subscription = engine.db.lock(Subscription, seat.subscription)
+            assert subscription is not None
+            release_seats(engine, subscription, [user.id])
+        engine.db.delete(user)
+
+
+def check_release(engine: Engine, subscription: Subscription, seats: int, release: Sequence[str], pointer: str) -> None:
+    """Raises SeatsInUse where more users have a seat than there will be and `release` does not name enough of them."""
+    if subscription.seats_assigned <= seats and not release:
+        return
+    assigned = assigned_users(engine, subscription)
+    unknown = [user for user in release if user not in assigned]
+    if unknown:
+        raise ValidationFailed("{user} has no seat of this subscription.", pointer=f"{pointer}/release", user=unknown[0][:64])
+    if len(assigned) - len(set(release)) > seats:
+        raise SeatsInUse(
+            "{assigned} seats are assigned and {seats} would be left. Name in release who loses a seat.",
+            pointer=f"{pointer}/seats",
+            assigned=len(assigned),
+            seats=seats,
+            extra={"assigned": assigned},
+        )
+
+
+def check_entitlement(engine: Engine, user_id: str, product: str, caller: Caller) -> Entitlement:
+    """May this user use this product now? Read from the tables each time, so that a revoked seat counts at once.
+
+    Raises Missing for a user the caller may not see.
+    """
+    user = find(engine, User, user_id, caller)
+    account = engine.db.get(Account, user.account)
+    assert account is not None
+    of_product = (Subscription.account == user.account) & (Subscription.product == product)
+    subscriptions = engine.db.all(Subscription.select().where(of_product).order_by(Subscription.id.desc()))
+    seats = SeatAssignment.select(SeatAssignment.subscription).where(SeatAssignment.user == user_id)
+    held = {seat.subscription for seat in engine.db.all(seats)} if subscriptions else set()
+    answers = [_entitlement(subscription, subscription.id in held, account, engine) for subscription in subscriptions]
+    return next((a for a in answers if a.entitled), answers[0] if answers else Entitlement(False, "no_subscription"))
+
+
+def _entitlement(subscription: Subscription, has_seat: bool, account: Account, engine: Engine) -> Entitlement:
+    today = account.today(engine)
+    if subscription.trial_end is not None and subscription.trial_end <= today:
+        return Entitlement(False, "trial_ended", subscription=subscription.id)
+    if subscription.status not in RUNNING:
+        return Entitlement(False, subscription.status, subscription=subscription.id)
+    if subscription.cancel_at is not None and subscription.cancel_at <= today:
+        return Entitlement(False, "cancelled", subscription=subscription.id)
+    if not has_seat:
+        return Entitlement(False, "no_seat", subscription=subscription.id)
+    features = subscription.features.get(account.locale.split("-")[0]) or subscription.features.get("en") or []
+    return Entitlement(True, "seat_assigned", subscription.plan, tuple(features), subscription.id)
+
+
+def _user(engine: Engine, user_id: str, account: str) -> User:
+    user = engine.db.get(User, user_id)
+    if user is None or user.account != account:
+        raise missing("user", user_id)
+    return user
+
+
+def _check_room(subscription: Subscription, wanted: int) -> None:
+    if wanted > subscription.seats:
+        raise NoSeatLeft(
+            "The subscription has {seats} seats, {assigned} are assigned. Release one, or buy more.",
+            seats=subscription.seats,
+            assigned=subscription.seats_assigned,
+            extra={"seats": subscription.seats, "assigned": subscription.seats_assigned},
+        )

@@ -1,0 +1,55 @@
+"""Tax: asks the tax hook, checks the answer, and keeps what a decision needs to be explained years later."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+from core.accounts import Account, seller_tax_id
+from core.engine.engine import Engine
+from core.engine.plugins import plugin_failed
+from core.engine.values import to_json
+from core.errors import TaxUnavailable
+from core.hooks.tax import LineTax, Party, TaxDecision, TaxId, TaxLine, TaxRequest
+from core.rules.money import Money
+
+
+def decide_tax(engine: Engine, buyer: Party, lines: tuple[TaxLine, ...], currency: str, on: date) -> TaxDecision:
+    """The tax of every line, from the first tax plugin that answers.
+
+    Raises TaxUnavailable where none does, PluginFailed where an answer does not fit the question.
+    """
+    seller = Party(engine.settings["seller"]["country"], tax_id=seller_tax_id(engine))
+    request = TaxRequest(seller, buyer, lines, currency, on)
+    decision = engine.plugins.first("calculate_tax", request=request)
+    if decision is None:
+        raise TaxUnavailable("No tax plugin decides a sale from {seller} to {buyer}.", seller=seller.country, buyer=buyer.country)
+    if not isinstance(decision, TaxDecision) or not _fits(decision, request):
+        names = engine.plugins.implementing("calculate_tax")
+        raise plugin_failed(", ".join(names), "calculate_tax", "answered other lines or another currency than it was asked for")
+    return decision
+
+
+def buyer_of(account: Account) -> Party:
+    """The buyer, as tax plugins see it."""
+    known = account.tax_id
+    tax_id = TaxId(known["country"], known["number"], known["status"]) if known else None
+    return Party(account.country, (account.address or {}).get("postcode"), tax_id)
+
+
+def kept(line: LineTax) -> dict[str, Any]:
+    """What a subscription keeps of the tax of its running period, so that a credit goes back at the same rate."""
+    document: dict[str, Any] = to_json(line)
+    return {name: value for name, value in document.items() if name not in ("line", "tax")}
+
+
+def tax_at(net: Money, kept_tax: dict[str, Any]) -> Money:
+    """The tax on `net` at a rate that was kept."""
+    return net.times(Fraction(Decimal(kept_tax["rate"])) / 100)
+
+
+def _fits(decision: TaxDecision, request: TaxRequest) -> bool:
+    asked = [line.id for line in request.lines]
+    return [line.line for line in decision.lines] == asked and all(line.tax.currency == request.currency for line in decision.lines)

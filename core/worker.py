@@ -1,0 +1,25 @@
+"""One round of background work: everything that is due, in the order in which things depend on each other."""
+
+from __future__ import annotations
+
+from core.access import sweep_tokens
+from core.carts import sweep_carts
+from core.engine.engine import Engine
+from core.engine.events import drain
+from core.engine.idempotency import sweep
+from core.recovery import recover
+from core.subscriptions import end_due
+
+ROUND = (recover, end_due, sweep_carts, sweep_tokens, sweep, drain)
+
+
+def equip(engine: Engine) -> None:
+    """Tell the engine's jobs what a round consists of."""
+    engine.jobs.work = list(ROUND)
+
+
+def run_round(engine: Engine) -> None:
+    """Do one round here and now, in this thread. Raises what a piece of work raises, unlike a worker, which logs it."""
+    engine.refresh_clock()
+    for piece in ROUND:
+        piece(engine)

@@ -1,0 +1,1 @@
+"""The plugins that come with Puesto: strangers to the core, found like any other."""

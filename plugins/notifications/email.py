@@ -1,0 +1,161 @@
+"""E-mail: purchases, trials, failed payments and assigned seats, as text and HTML, in the account's language."""
+
+from __future__ import annotations
+
+import os
+import re
+import smtplib
+import ssl
+from collections.abc import Callable, Mapping
+from email import policy
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.utils import parseaddr
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
+
+from plugins.notifications.rendering import Renderer
+from puesto import Event, PluginContext, SecretField, hookimpl
+
+# Seconds per step of the conversation; a hook has 60 for all of them.
+SMTP_TIMEOUT = 20
+# Every server takes seven bits, and a file looks like what went over the wire.
+WIRE = policy.SMTP.clone(cte_type="7bit")
+# No quoting, no list, no comment: what a person types as an address.
+ADDRESS = re.compile(r"""[^\s@<>()\[\],;:\\"]+@[^\s@<>()\[\],;:\\"]+""")
+Deliver = Callable[[EmailMessage, str], None]
+
+
+def one_address(value: str, name: str = "") -> Address:
+    """`value` as exactly one address, accents allowed. Raises ValueError for anything else, line breaks above all."""
+    if not ADDRESS.fullmatch(value):
+        raise ValueError("not exactly one e-mail address")
+    user, domain = value.split("@")
+    return Address(name, user, domain)
+
+
+def parse_sender(value: str) -> Address:
+    """`Puesto <billing@puesto.example>` as an address. Raises ValidationError for anything else."""
+    name, address = parseaddr(value)
+    try:
+        return one_address(address, name)
+    except ValueError:
+        raise ValidationError("write it like Puesto <billing@puesto.example>") from None
+
+
+def check_folder(value: str) -> None:
+    """Raises ValidationError where there is no such folder."""
+    if not Path(value).is_dir():
+        raise ValidationError("there is no such folder")
+
+
+class EmailSettings(Schema):
+    """Messages go to a server where `smtp_host` is set, else into files in `folder` (default: `outbox` in the plugin's data folder).
+
+    templates:   a folder whose files stand in for the bundled ones of the same name; `fr.po` there adds French.
+    account_url: the page where buyers manage seats and payment, linked from the messages where it is set.
+    """
+
+    sender = fields.String(load_default="Puesto <billing@puesto.example>", validate=parse_sender)
+    account_url = fields.Url(load_default=None, require_tld=False)
+    templates = fields.String(load_default=None, validate=check_folder)
+    folder = fields.String(load_default=None)
+    smtp_host = fields.String(load_default=None)
+    smtp_port = fields.Integer(load_default=25, validate=validate.Range(1, 65535))
+    smtp_user = fields.String(load_default=None)
+    smtp_password = SecretField(load_default=None)
+    smtp_starttls = fields.Boolean(load_default=False)
+
+    @validates_schema
+    def _check_login(self, data: Mapping[str, Any], **kwargs: Any) -> None:
+        if (data["smtp_user"] is None) != (data["smtp_password"] is None):
+            raise ValidationError("smtp_user and smtp_password go together", "smtp_user")
+
+
+class EmailNotifications:
+    """Sends on news of orders and subscriptions. Whatever fails is raised, so that the event is delivered again later.
+
+    A message sent twice for one event has the same Message-ID both times.
+    """
+
+    settings_schema = EmailSettings
+
+    def __init__(self, context: PluginContext) -> None:
+        settings = context.settings
+        self._sender = parse_sender(settings["sender"])
+        self._renderer = Renderer(settings["templates"], seller=self._sender.display_name, account_url=settings["account_url"])
+        if settings["smtp_host"]:
+            self._deliver = to_server(settings)
+        else:
+            self._deliver = to_folder(Path(settings["folder"] or context.data_dir / "outbox"))
+
+    @hookimpl
+    def order_completed(self, event: Event) -> None:
+        """Confirm a purchase. An order of trials alone is confirmed by `trial_started`."""
+        if any(line["mode"] != "trial" for line in event.data["order"]["lines"]):
+            self._send(event, "purchase_confirmation", event.data["account"])
+
+    @hookimpl
+    def trial_started(self, event: Event) -> None:
+        """Two messages: what was agreed, and how to start."""
+        self._send(event, "trial_confirmation", event.data["account"])
+        self._send(event, "welcome", event.data["account"])
+
+    @hookimpl
+    def payment_failed(self, event: Event) -> None:
+        """Say why, in plain words, and what to do."""
+        self._send(event, "payment_failed", event.data["account"])
+
+    @hookimpl
+    def seat_assigned(self, event: Event) -> None:
+        """Tell the user, not the account."""
+        self._send(event, "seat_assigned", event.data["user"])
+
+    def _send(self, event: Event, kind: str, recipient: Mapping[str, Any]) -> None:
+        self._deliver(self._compose(event, kind, recipient["email"]), f"{event.id}-{kind}")
+
+    def _compose(self, event: Event, kind: str, recipient: str) -> EmailMessage:
+        """Raises ValueError for a recipient that is not exactly one address."""
+        # An order keeps the locale it was placed in; seats have no order.
+        locale = event.data.get("order", event.data["account"])["locale"]
+        rendered = self._renderer.render(kind, locale, event.data)
+        message = EmailMessage(policy=WIRE)
+        message["Subject"] = rendered.subject
+        message["From"] = self._sender
+        # The bare address: a name that a stranger chose has no business in a header.
+        message["To"] = one_address(recipient)
+        message["Date"] = event.occurred_at
+        message["Message-ID"] = f"<{event.id}.{kind}@{self._sender.domain}>"
+        message["Auto-Submitted"] = "auto-generated"
+        message.set_content(rendered.text)
+        message.add_alternative(rendered.html, subtype="html")
+        return message
+
+
+def to_folder(folder: Path) -> Deliver:
+    """Each message becomes `<name>.eml`, whole or not at all; the same name again replaces it."""
+
+    def deliver(message: EmailMessage, name: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=folder, delete=False) as file:
+            file.write(message.as_bytes())
+        os.replace(file.name, folder / f"{name}.eml")
+
+    return deliver
+
+
+def to_server(settings: Mapping[str, Any]) -> Deliver:
+    """Over SMTP, a connection per message. Raises OSError or smtplib.SMTPException where the server does not take it."""
+
+    def deliver(message: EmailMessage, name: str) -> None:
+        with smtplib.SMTP(settings["smtp_host"], settings["smtp_port"], timeout=SMTP_TIMEOUT) as server:
+            if settings["smtp_starttls"]:
+                server.starttls(context=ssl.create_default_context())
+            if settings["smtp_user"]:
+                server.login(settings["smtp_user"], settings["smtp_password"].reveal())
+            server.send_message(message)
+
+    return deliver

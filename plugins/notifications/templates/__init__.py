@@ -1,0 +1,1 @@
+"""Templates and catalogues of the messages; a package so that they are installed."""

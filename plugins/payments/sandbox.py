@@ -1,0 +1,108 @@
+"""A payment gateway to play with: the token decides what happens, and nothing leaves the machine. For sandbox mode only."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from marshmallow import Schema, fields, validate
+
+from plugins.payments.sandbox_ledger import Charge, Entry, Ledger
+from puesto import (
+    Capabilities,
+    PaymentProvider,
+    PaymentReference,
+    PaymentRequest,
+    PaymentResult,
+    PluginContext,
+    ProviderTimeout,
+    ProviderUnavailable,
+    RefundRequest,
+    RefundResult,
+    hookimpl,
+)
+
+log = logging.getLogger(__name__)
+
+
+class SandboxSettings(Schema):
+    """slow_seconds: how long `tok_slow` takes to answer."""
+
+    slow_seconds = fields.Float(load_default=3.0, validate=validate.Range(min=0))
+
+
+class SandboxProvider(PaymentProvider):
+    """Does what the token says; a method saved from a token goes on behaving as that token.
+
+    tok_ok                    captured
+    tok_3ds, tok_3ds_fails    requires_action; when confirmed captured, or declined with authentication_failed. The simulated bank
+                              sends the buyer straight back to return_url. With nobody there: declined with authentication_failed
+    tok_slow                  captured at once, answered after `slow_seconds`
+    tok_timeout               captured, never answered: ProviderTimeout
+    tok_unavailable           ProviderUnavailable, nothing is written down
+    tok_card_declined, tok_insufficient_funds (retryable), tok_expired_card, tok_fraud_suspected    declined with that code
+    tok_ok_then_declined      a stored method pays once, then card_declined
+    any other                 card_declined, provider_code unknown_token (unknown_method for a stored method)
+    """
+
+    name = "sandbox"
+    capabilities = Capabilities(redirect=True, refund=True, partial_refund=True, save_method=True, off_session=True, sandbox=True)
+
+    def __init__(self, context: PluginContext) -> None:
+        self._slow_seconds: float = context.settings["slow_seconds"]
+        self._ledger = Ledger(context.data_dir / "gateway.db")
+
+    def initiate_payment(self, request: PaymentRequest) -> PaymentResult:
+        return self._begin(request, setup=False)
+
+    def save_method(self, request: PaymentRequest) -> PaymentResult:
+        return self._begin(request, setup=True)
+
+    def confirm_payment(self, payment: PaymentReference, client_data: Mapping[str, Any]) -> PaymentResult:
+        """Settle by what the bank says, which the gateway knows; `client_data` passed through the buyer's hands and proves nothing."""
+        return self._ledger.confirm(payment).result()
+
+    def retrieve_payment(self, payment: PaymentReference) -> PaymentResult:
+        return self._ledger.look_up(payment).result()
+
+    def refund_payment(self, request: RefundRequest) -> RefundResult:
+        """Refunds up to the charged amount; one beyond it is answered `failed` with nothing given back."""
+        return self._ledger.refund(request)
+
+    def delete_method(self, reference: str) -> None:
+        self._ledger.delete_method(reference)
+
+    def charges(self) -> list[Charge]:
+        """What the gateway's dashboard would show, for tests that ask what was really charged: every attempt, oldest first."""
+        return self._ledger.charges()
+
+    def _begin(self, request: PaymentRequest, *, setup: bool) -> PaymentResult:
+        if request.token == "tok_unavailable":
+            raise ProviderUnavailable("the sandbox gateway is down")
+        return self._answer(self._ledger.begin(request, setup=setup))
+
+    def _answer(self, entry: Entry) -> PaymentResult:
+        """By now the entry is on disk: a caller that gives up, or dies, can still find out."""
+        if entry.token == "tok_slow":
+            time.sleep(self._slow_seconds)
+        if entry.token == "tok_timeout":
+            raise ProviderTimeout("the sandbox gateway did not answer")
+        return entry.result()
+
+
+class SandboxPlugin:
+    """Brings the provider `sandbox`, except in live mode."""
+
+    settings_schema = SandboxSettings
+
+    def __init__(self, context: PluginContext) -> None:
+        self._context = context
+
+    @hookimpl
+    def register_payment_providers(self) -> list[PaymentProvider]:
+        if self._context.mode == "live":
+            log.info("live mode: the sandbox payment provider is left out")
+            return []
+        return [SandboxProvider(self._context)]

@@ -1,0 +1,1 @@
+"""Value-added tax: rates, decisions, checks of VAT numbers."""

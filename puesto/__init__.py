@@ -1,0 +1,77 @@
+"""What plugin authors import, and nothing else: the surface with a compatibility promise."""
+
+from core.engine.plugins import PluginContext
+from core.engine.settings import Secret, SecretField
+from core.errors import FieldError, Message, TaxIdRejected
+from core.hooks import hookimpl
+from core.hooks.events import Event
+from core.hooks.payments import (
+    Action,
+    Capabilities,
+    Customer,
+    PayableCart,
+    PaymentError,
+    PaymentProvider,
+    PaymentReference,
+    PaymentRequest,
+    PaymentResult,
+    PaymentUnknown,
+    ProviderMisconfigured,
+    ProviderTimeout,
+    ProviderUnavailable,
+    RefundRequest,
+    RefundResult,
+    SavedMethod,
+)
+from core.hooks.products import Plan, Product, ProvisioningRequest, SeatRule, Trial
+from core.hooks.tax import LineTax, Party, TaxDecision, TaxId, TaxIdCheck, TaxLine, TaxRate, TaxRequest
+from core.rules.billing_plan import ChangePolicy
+from core.rules.money import Money, eur, gbp, money, usd
+from core.rules.prices import Price
+
+__all__ = [
+    "Action",
+    "Capabilities",
+    "ChangePolicy",
+    "Customer",
+    "Event",
+    "FieldError",
+    "LineTax",
+    "Message",
+    "Money",
+    "Party",
+    "PayableCart",
+    "PaymentError",
+    "PaymentProvider",
+    "PaymentReference",
+    "PaymentRequest",
+    "PaymentResult",
+    "PaymentUnknown",
+    "Plan",
+    "PluginContext",
+    "Price",
+    "Product",
+    "ProviderMisconfigured",
+    "ProviderTimeout",
+    "ProviderUnavailable",
+    "ProvisioningRequest",
+    "RefundRequest",
+    "RefundResult",
+    "SavedMethod",
+    "SeatRule",
+    "Secret",
+    "SecretField",
+    "TaxDecision",
+    "TaxId",
+    "TaxIdCheck",
+    "TaxIdRejected",
+    "TaxLine",
+    "TaxRate",
+    "TaxRequest",
+    "Trial",
+    "eur",
+    "gbp",
+    "hookimpl",
+    "money",
+    "usd",
+]
