@@ -16,8 +16,8 @@ from core.engine.values import new_id
 from core.errors import Forbidden, Missing, Unauthorized, ValidationFailed
 
 SCOPES = ("catalog:read", "accounts", "checkout", "billing", "staff")
-# What a person of an account may do with a token: everything of the account's own but open accounts and act as staff.
-TOKEN_SCOPES = frozenset({"catalog:read", "checkout", "billing"})
+# What a person may do with a token, by role. A member may only look at the catalog and ask for entitlements.
+TOKEN_SCOPES = {"billing_contact": frozenset({"catalog:read", "accounts", "checkout", "billing"}), "member": frozenset({"catalog:read"})}
 TOKEN_LIFETIME = timedelta(hours=1)
 R = TypeVar("R", bound=Row)
 
@@ -38,7 +38,8 @@ class AccountToken(Row):
 
     hash = peewee.CharField(primary_key=True, max_length=64)
     account = peewee.CharField(max_length=40, index=True)
-    user = peewee.CharField(max_length=40)
+    user = peewee.CharField(max_length=40, index=True)
+    role = peewee.CharField(max_length=16)
     expires_at = InstantField(index=True)
 
 
@@ -82,10 +83,11 @@ def digest(secret: str) -> str:
 
 def find(engine: Engine, model: type[R], row_id: str, caller: Caller, *, lock: bool = False) -> R:
     """The row, if the caller may see its account. Raises Missing, alike for what is not there and what is another's."""
-    row = engine.db.lock(model, row_id) if lock else engine.db.get(model, row_id)
-    if row is None or not caller.owns(getattr(row, "account", None) if model._meta.name != "account" else row.id):
-        raise missing(model._meta.name, row_id)
-    return row
+    row: Any = engine.db.lock(model, row_id) if lock else engine.db.get(model, row_id)
+    kind = model._meta.name
+    if row is None or not caller.owns(row.id if kind == "account" else row.account):
+        raise missing(kind, row_id)
+    return row  # type: ignore[no-any-return]
 
 
 def missing(kind: str, row_id: str, pointer: str | None = None) -> Missing:
@@ -119,11 +121,11 @@ def revoke_key(engine: Engine, key_id: str) -> ApiKey:
     return key
 
 
-def create_token(engine: Engine, account: str, user: str) -> tuple[str, datetime]:
-    """A token for one user of one account, and when it expires."""
+def create_token(engine: Engine, account: str, user: str, role: str) -> tuple[str, datetime]:
+    """A token for one user of one account, and when it expires. `role` says what it may do (TOKEN_SCOPES)."""
     secret, expires_at = f"at_{secrets.token_urlsafe(32)}", engine.clock.now() + TOKEN_LIFETIME
     with engine.db.transaction():
-        engine.db.insert(AccountToken(hash=digest(secret), account=account, user=user, expires_at=expires_at))
+        engine.db.insert(AccountToken(hash=digest(secret), account=account, user=user, role=role, expires_at=expires_at))
     return secret, expires_at
 
 
@@ -138,7 +140,7 @@ def identify(engine: Engine, bearer: str | None, cart_secret: str | None = None)
     if bearer.startswith("at_"):
         token = engine.db.get(AccountToken, digest(bearer))
         if token is not None and token.expires_at > engine.clock.now():
-            return Caller(token.user, TOKEN_SCOPES, account=token.account, cart_secret=cart_secret)
+            return Caller(token.user, TOKEN_SCOPES[token.role], account=token.account, cart_secret=cart_secret)
     raise Unauthorized("This key or token is unknown, expired or revoked.")
 
 
@@ -147,13 +149,22 @@ def sweep_tokens(engine: Engine) -> int:
     return engine.db.execute(AccountToken.delete().where(AccountToken.expires_at < engine.clock.now()))
 
 
-def page(engine: Engine, query: Any, column: Any, *, limit: int, cursor: str | None) -> tuple[list[Any], str | None]:
-    """A page of rows from the newest back, and the cursor of the next page (None: that was all).
+def revoke_tokens(engine: Engine, user: str) -> int:
+    """Forget the tokens of a user who has left or whose role has changed; how many."""
+    return engine.db.execute(AccountToken.delete().where(AccountToken.user == user))
 
-    column: what the list is ordered by, unique and rising with time, such as a UUIDv7 id; the cursor is its last value.
+
+def page(
+    engine: Engine, model: type[R], caller: Caller, where: Any = None, *, account: str | None = None, limit: int, cursor: str | None
+) -> tuple[list[R], str | None]:
+    """A page of the rows that the caller may see, from the newest back, and the cursor of the next page (None: that was all).
+
+    account: only its rows; of another account's, the caller sees none. where: a further condition.
     """
-    if cursor is not None:
-        query = query.where(column < cursor)
-    rows = engine.db.all(query.order_by(column.desc()).limit(limit + 1))
-    more = len(rows) > limit
-    return rows[:limit], str(getattr(rows[limit - 1], column.name)) if more else None
+    columns: Any = model
+    conditions = [columns.account == owner for owner in (caller.account, account) if owner is not None]
+    conditions += [] if where is None else [where]
+    conditions += [] if cursor is None else [columns.id < cursor]
+    query = model.select().where(*conditions) if conditions else model.select()
+    rows: list[Any] = engine.db.all(query.order_by(columns.id.desc()).limit(limit + 1))
+    return rows[:limit], rows[limit - 1].id if len(rows) > limit else None

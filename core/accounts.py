@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -9,7 +12,7 @@ import peewee
 from babel.core import Locale, UnknownLocaleError
 from babel.numbers import is_currency
 
-from core.access import Caller, find, missing
+from core.access import Caller, find, missing, revoke_tokens
 from core.engine.clock import day_in
 from core.engine.database import InstantField, JsonField, Row, refers_to
 from core.engine.engine import Engine
@@ -25,6 +28,7 @@ class Account(Row):
     """A customer organisation. `tax_id` is {value, country, number, status, checked_at, consultation_number} or null.
 
     balance: credit in minor units of `currency` that the next order uses up; changed by `core.orders` only.
+    ordered: whether it has ever ordered anything, after which its currency stays.
     """
 
     id = peewee.CharField(primary_key=True, max_length=40)
@@ -39,10 +43,11 @@ class Account(Row):
     tax_id = JsonField(null=True)
     representative = JsonField(null=True)
     balance = peewee.BigIntegerField(default=0, constraints=[peewee.Check("balance >= 0")])
+    ordered = peewee.BooleanField(default=False)
     version = peewee.IntegerField(default=1)
     created_at = InstantField()
 
-    def today(self, engine: Engine) -> Any:
+    def today(self, engine: Engine) -> date:
         """The calendar day it is for this account."""
         return day_in(engine.clock.now(), self.time_zone)
 
@@ -55,28 +60,30 @@ class User(Row):
     email = peewee.CharField(max_length=254)
     name = peewee.CharField(max_length=200)
     role = peewee.CharField(max_length=16, constraints=[peewee.Check("role IN ('billing_contact', 'member')")])
+    version = peewee.IntegerField(default=1)
     created_at = InstantField()
 
     class Meta:
         indexes = ((("account", "email"), True),)
 
 
-def create_account(engine: Engine, **given: Any) -> Account:
+def create_account(engine: Engine, tax_id: dict[str, Any] | None = None, **given: Any) -> Account:
     """A new account. What is left out takes the seller's country, currency and time zone, and English.
 
-    Raises ValidationFailed, or TaxIdRejected for a VAT number that can't be right.
+    tax_id: as `check_tax_id` answered it for the account's country. Raises ValidationFailed.
     """
-    seller = engine.settings["seller"]
-    defaults = {"country": seller["country"], "currency": seller["currency"], "time_zone": seller["time_zone"]}
-    values = {"kind": "self_service", "locale": "en", **defaults, **given}
+    values = _with_defaults(engine, given)
     check_fields(values)
-    tax_id = _checked_tax_id(engine, values["country"], values.pop("tax_id", None), "/tax_id")
-    account = Account(id=new_id("acc"), tax_id=tax_id, balance=0, version=1, created_at=engine.clock.now(), **values)
-    for name in ("address", "representative"):
-        account.__data__.setdefault(name, None)
+    account = Account(id=new_id("acc"), tax_id=tax_id, balance=0, ordered=False, version=1, created_at=engine.clock.now(), **values)
     with engine.db.transaction():
         engine.db.insert(account)
     return account
+
+
+def _with_defaults(engine: Engine, given: dict[str, Any]) -> dict[str, Any]:
+    seller = engine.settings["seller"]
+    defaults = {name: seller[name] for name in ("country", "currency", "time_zone")}
+    return {"kind": "self_service", "locale": "en", "address": None, "representative": None, **defaults, **given}
 
 
 def get_account(engine: Engine, account_id: str, caller: Caller) -> Account:
@@ -88,33 +95,34 @@ def update_account(engine: Engine, account_id: str, caller: Caller, version: int
     """Change an account. A new country drops a VAT number of the old one.
 
     version: what the caller has read; None: whatever it is now. Raises PreconditionFailed, ValidationFailed, and
-    TransitionInvalid for another currency while subscriptions run in the present one.
+    TransitionInvalid for another currency once anything was ordered.
     """
     check_fields(changes)
     with engine.db.transaction():
         account = find(engine, Account, account_id, caller, lock=True)
         check_version(account.version, version)
-        if changes.get("currency", account.currency) != account.currency and account.balance:
-            raise TransitionInvalid("The account holds credit in {currency}: its currency can't change.", currency=account.currency)
-        if (
-            changes.get("country", account.country) != account.country
-            and account.tax_id
-            and account.tax_id["country"] != changes["country"]
-        ):
+        if changes.get("currency", account.currency) != account.currency and account.ordered:
+            raise TransitionInvalid(
+                "The account has orders in {currency}: its currency can't change. Open another account for another currency.",
+                pointer="/currency",
+                currency=account.currency,
+            )
+        if account.tax_id and account.tax_id["country"] != changes.get("country", account.country):
             changes["tax_id"] = None
         engine.db.update(account, version=account.version + 1, **changes)
     return account
 
 
-def set_tax_id(engine: Engine, account_id: str, caller: Caller, value: str) -> Account:
-    """Set and check the VAT number; what comes out counts from the next quote on.
-
-    The registry is asked outside the transaction. Raises TaxIdRejected for a number that can't be right or is another country's.
-    """
-    account = find(engine, Account, account_id, caller)
-    tax_id = _checked_tax_id(engine, account.country, value, "/value")
+def set_tax_id(
+    engine: Engine, account_id: str, caller: Caller, tax_id: dict[str, Any] | None, version: int | None = None
+) -> Account:
+    """Keep a VAT number that was checked for the account; it counts from the next quote on. Raises Missing, PreconditionFailed,
+    TaxIdRejected where the account has moved to another country meanwhile."""
     with engine.db.transaction():
         account = find(engine, Account, account_id, caller, lock=True)
+        check_version(account.version, version)
+        if tax_id is not None:
+            _check_country(tax_id["country"], account.country, "/value")
         engine.db.update(account, tax_id=tax_id, version=account.version + 1)
     return account
 
@@ -139,17 +147,14 @@ def split_tax_id(value: str, country: str) -> tuple[str, str]:
     return country, compact
 
 
-def _checked_tax_id(engine: Engine, country: str, value: str | None, pointer: str) -> dict[str, Any] | None:
-    if value is None:
-        return None
+def check_tax_id(engine: Engine, value: str, country: str | None, pointer: str) -> dict[str, Any]:
+    """What is known of a VAT number, as an account keeps it. Asks the registry: outside any transaction.
+
+    country: the account's; None: the seller's. Raises TaxIdRejected for a number that can't be right or is another country's.
+    """
+    country = country or engine.settings["seller"]["country"]
     prefix, number = split_tax_id(value, country)
-    if prefix != country:
-        raise TaxIdRejected(
-            "This number belongs to {theirs}, the account to {ours}. Give the number of the account's country, or change the country.",
-            pointer=pointer,
-            theirs=prefix,
-            ours=country,
-        )
+    _check_country(prefix, country, pointer)
     try:
         check = engine.plugins.first("validate_tax_id", country=prefix, number=number, requester=seller_tax_id(engine))
     except TaxIdRejected as error:
@@ -160,14 +165,24 @@ def _checked_tax_id(engine: Engine, country: str, value: str | None, pointer: st
     return found if check is None else found | to_json(check)
 
 
+def _check_country(theirs: str, ours: str, pointer: str) -> None:
+    if theirs != ours:
+        raise TaxIdRejected(
+            "This number belongs to {theirs}, the account to {ours}. Give the number of the account's country, or change the country.",
+            pointer=pointer,
+            theirs=theirs,
+            ours=ours,
+        )
+
+
 def check_fields(values: dict[str, Any]) -> None:
     """Raises ValidationFailed for values that no account can have, each with its pointer."""
-    problems = {
-        "country": lambda v: v in Locale("en").territories and len(v) == 2,
+    problems: dict[str, Callable[[str], bool]] = {
+        "country": lambda code: code in Locale("en").territories and len(code) == 2 and code.isalpha(),
         "currency": is_currency,
         "locale": _is_locale,
         "time_zone": _is_time_zone,
-        "kind": lambda v: v in KINDS,
+        "kind": lambda kind: kind in KINDS,
     }
     remedies = {
         "country": "write an ISO 3166-1 code such as ES",
@@ -176,7 +191,7 @@ def check_fields(values: dict[str, Any]) -> None:
         "time_zone": "write an IANA name such as Europe/Madrid",
         "kind": "self_service or corporate",
     }
-    errors = tuple(FieldError(f"/{n}", Message(remedies[n])) for n, ok in problems.items() if n in values and not ok(values[n]))
+    errors = tuple(FieldError(f"/{n}", Message(remedies[n])) for n, fits in problems.items() if n in values and not fits(values[n]))
     if errors:
         raise ValidationFailed("Some fields of the account can't be right.", errors=errors)
 
@@ -207,23 +222,29 @@ def check_version(current: int, expected: int | None) -> None:
 
 
 def add_user(engine: Engine, account_id: str, caller: Caller, *, email: str, name: str, role: str = "member") -> User:
-    """A new user of the account. Raises Conflict where the account has one with this address."""
+    """A new user of the account. Raises EmailTaken where the account has one with this address."""
     find(engine, Account, account_id, caller)
-    user = User(id=new_id("usr"), account=account_id, email=email, name=name, role=role, created_at=engine.clock.now())
-    _unique_address(engine, lambda: engine.db.insert(user))
+    user = User(id=new_id("usr"), account=account_id, email=email, name=name, role=role, version=1, created_at=engine.clock.now())
+    with engine.db.transaction(), _unique_address():
+        engine.db.insert(user)
     return user
 
 
-def update_user(engine: Engine, account_id: str, user_id: str, caller: Caller, **changes: Any) -> User:
-    user = find_user(engine, account_id, user_id, caller)
-    _unique_address(engine, lambda: engine.db.update(user, **changes))
+def update_user(engine: Engine, account_id: str, user_id: str, caller: Caller, version: int | None = None, **changes: Any) -> User:
+    """Change a user; tokens of a role that changes end at once. Raises Missing, PreconditionFailed, EmailTaken."""
+    with engine.db.transaction(), _unique_address():
+        user = find_user(engine, account_id, user_id, caller)
+        check_version(user.version, version)
+        if changes.get("role", user.role) != user.role:
+            revoke_tokens(engine, user.id)
+        engine.db.update(user, version=user.version + 1, **changes)
     return user
 
 
-def _unique_address(engine: Engine, write: Any) -> None:
+@contextmanager
+def _unique_address() -> Iterator[None]:
     try:
-        with engine.db.transaction():
-            write()
+        yield
     except peewee.IntegrityError:
         raise EmailTaken("The account has a user with this e-mail address already.", pointer="/email") from None
 

@@ -16,10 +16,13 @@ from core.catalog import check_seats, check_trial_seats, find_plan, find_price
 from core.engine.database import InstantField, JsonField, Row, refers_to
 from core.engine.engine import Engine
 from core.engine.values import new_id, to_json
-from core.errors import CartExpired, CartNotOpen, TransitionInvalid, TrialNotEligible, ValidationFailed
+from core.errors import CartExpired, CartNotOpen, Message, TransitionInvalid, TrialNotEligible, ValidationFailed
+from core.hooks.carts import CartView, CartWarning
+from core.hooks.tax import Party
 from core.rules.periods import Interval
 from core.seats import check_release
 from core.subscriptions import find_subscription, next_terms, trial_refusal
+from core.tax import buyer_of
 
 MODES = ("buy", "trial", "change")
 MERGE_MODES = ("keep", "replace", "sum")
@@ -56,7 +59,7 @@ class CartLine(Row):
     account = peewee.CharField(max_length=40, null=True)
     mode = peewee.CharField(max_length=8, constraints=[peewee.Check("mode IN ('buy', 'trial', 'change')")])
     plan = peewee.CharField(max_length=64, null=True)
-    interval = peewee.CharField(max_length=8, null=True)
+    interval: peewee.Field[Interval | None] = peewee.CharField(max_length=8, null=True)  # type: ignore[assignment]
     seats = peewee.IntegerField(null=True, constraints=[peewee.Check("seats > 0")])
     subscription = peewee.CharField(max_length=40, null=True)
     release = JsonField(null=True)
@@ -174,7 +177,7 @@ def remove_line(engine: Engine, cart_id: str, line_id: str, caller: Caller, vers
 
 
 def delete_cart(engine: Engine, cart_id: str, caller: Caller, version: int | None = None) -> None:
-    """Remove an open or expired cart with its lines. One that was ordered stays: its order refers to it."""
+    """Remove an open or expired cart with its lines; orders of it that came to nothing stay."""
     with engine.db.transaction():
         cart = get_cart(engine, cart_id, caller, lock=True)
         check_version(cart.version, version)
@@ -218,9 +221,9 @@ def merge_carts(engine: Engine, cart_id: str, other_id: str, caller: Caller, mod
             if twin is None:
                 engine.db.update(line, cart=cart.id, account=cart.account)
             elif mode == "sum" and line.mode != "change":
-                engine.db.update(twin, seats=twin.seats + line.seats)
+                engine.db.update(twin, seats=(twin.seats or 0) + (line.seats or 0))
             elif mode != "keep":
-                engine.db.update(twin, seats=line.seats)
+                engine.db.update(twin, plan=line.plan, interval=line.interval, seats=line.seats, release=line.release)
         engine.db.update(other, status="merged")
         _check_all(engine, cart)
         _touch(engine, cart)
@@ -326,7 +329,7 @@ def check_line(engine: Engine, cart: Cart, line: LineInput, pointer: str, others
     check_trial_seats(plan, plan.trial, line.seats, f"{pointer}/seats")
     if any(other.mode == "trial" and other.plan in {p.id for p in product.plans} for other in others):
         raise TrialNotEligible("The cart has a trial of {product} already.", pointer=f"{pointer}/plan", product=product.id)
-    if cart.account is not None and (refusal := trial_refusal(engine, cart.account, product.id)):
+    if cart.account is not None and (refusal := trial_refusal(engine, cart.account, product.id, cart.id)):
         raise TrialNotEligible(refusal, pointer=f"{pointer}/plan", product=product.id)
 
 
@@ -334,7 +337,7 @@ def _check_fields(line: LineInput, pointer: str) -> None:
     needed = {"buy": ("plan", "interval", "seats"), "trial": ("plan", "seats"), "change": ("subscription",)}[line.mode]
     allowed = {"buy": (), "trial": ("interval",), "change": ("plan", "interval", "seats", "release")}[line.mode]
     for name in ("plan", "interval", "seats", "subscription", "release"):
-        given = getattr(line, name)
+        given = getattr(line, name) not in (None, ())
         if name in needed and not given:
             raise ValidationFailed("A line of mode {mode} needs {name}.", pointer=f"{pointer}/{name}", mode=line.mode, name=name)
         if given and name not in needed and name not in allowed:
@@ -363,18 +366,22 @@ def cart_document(engine: Engine, cart: Cart) -> dict[str, Any]:
     """The cart as the API shows it."""
     names = ("id", "account", "status", "country", "currency", "expires_at")
     of_line = ("id", "mode", "plan", "interval", "seats", "subscription", "release")
-    lines = lines_of(engine, cart)
+    lines, account = lines_of(engine, cart), engine.db.get(Account, cart.account) if cart.account else None
     return {
         **{name: to_json(getattr(cart, name)) for name in names},
         "lines": [{name: getattr(line, name) for name in of_line} for line in lines],
-        "warnings": cart_warnings(engine, lines),
+        "warnings": to_json(cart_warnings(engine, cart, lines, buyer_of(account) if account else Party(cart.country))),
     }
 
 
-def cart_warnings(engine: Engine, lines: Sequence[CartLine]) -> list[dict[str, str]]:
-    """What is no error yet: a line whose plan has left the catalog since it was added."""
-    return [
-        {"code": "plan-unavailable", "pointer": f"/lines/{index}/plan", "detail": f"{line.plan} is no longer in the catalog."}
+def cart_warnings(engine: Engine, cart: Cart, lines: Sequence[CartLine], buyer: Party) -> list[CartWarning]:
+    """What is no error, or none yet: a plan that has left the catalog since its line was added, and what plugins have to say."""
+    gone = [
+        CartWarning("plan-unavailable", f"/lines/{index}/plan", Message("{plan} is no longer in the catalog.", {"plan": line.plan}))
         for index, line in enumerate(lines)
         if line.plan is not None and line.plan not in engine.products.plans
     ]
+    view = CartView(cart.account, buyer, cart.currency, tuple(line.plan for line in lines if line.plan is not None))
+    found = engine.plugins.collect("find_cart_warnings", cart=view)
+    skipped = [CartWarning("plugin-skipped", "", Message("The plugin {plugin} failed.", {"plugin": plugin})) for plugin in found.skipped]
+    return [*gone, *(warning for _, warnings in found.answers for warning in warnings), *skipped]

@@ -12,6 +12,8 @@ from core.rules.money import Money
 from core.rules.periods import Interval
 from core.rules.prices import Price, Tier
 
+MOST_SEATS = 100_000  # of a plan that sets no limit: above it, a number is a slip
+
 
 def list_products(engine: Engine, locale: str) -> list[dict[str, Any]]:
     """Every product with its plans and prices, names in `locale`."""
@@ -60,16 +62,17 @@ def find_price(plan: Plan, interval: Interval, currency: str, pointer: str) -> P
 def check_seats(plan: Plan, seats: int, pointer: str) -> None:
     """Raises SeatsOutOfRange where the plan is not sold with so many seats."""
     rule = plan.seats
-    if not rule.allows(seats):
+    most = rule.max or MOST_SEATS
+    if seats > most or not rule.allows(seats):
         raise SeatsOutOfRange(
             "{plan} is sold with {min} to {max} seats in steps of {step}; got {seats}.",
             pointer=pointer,
             plan=plan.id,
             min=rule.min,
-            max=rule.max or "any number of",
+            max=most,
             step=rule.step,
             seats=seats,
-            extra={"min": rule.min, "max": rule.max, "step": rule.step},
+            extra={"min": rule.min, "max": most, "step": rule.step},
         )
 
 

@@ -37,10 +37,12 @@ class PuestoError(Exception):
     pointer: the field at fault, as a JSON pointer, where there is exactly one; `errors` where there are several.
     extra:   JSON-safe members that the error carries besides its text, such as the new quote.
     params:  what fills the template.
+    replayed: set where the error repeats the stored answer of an earlier request with the same Idempotency-Key.
     """
 
     code: ClassVar[str] = "internal-error"
     title: ClassVar[str] = "Something went wrong on our side"
+    replayed = False
 
     def __init__(
         self,
@@ -121,7 +123,7 @@ class PlanUnavailable(Invalid):
 class SeatsOutOfRange(Invalid):
     """The number of seats is below the plan's minimum, above its maximum, or off its step.
 
-    The members `min`, `max` (null: no limit) and `step` say what is allowed.
+    The members `min`, `max` and `step` say what is allowed.
     """
 
     code = "seats-out-of-range"
@@ -281,7 +283,10 @@ class PaymentDeclined(Declined):
 
 
 class PaymentActionRequired(Declined):
-    """The buyer must take a further step at the provider (3-D Secure). `next_action` says which."""
+    """The bank wants the buyer to confirm (3-D Secure), which storing a method alone can't wait for.
+
+    `next_action` says which step. Pay an order with the method instead, with `save: true`: the order waits for the buyer.
+    """
 
     code = "payment-action-required"
     title = "A further step is needed to pay"

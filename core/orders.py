@@ -8,19 +8,27 @@ from typing import Any
 import peewee
 
 from core.access import Caller, find
-from core.accounts import Account, account_document
+from core.accounts import Account, account_document, check_version
 from core.carts import Cart
 from core.engine.database import InstantField, JsonField, Row, refers_to
 from core.engine.engine import Engine
 from core.engine.events import append
 from core.engine.values import new_id, to_json
-from core.errors import TransitionInvalid
 from core.invoices import Invoice, invoice_document, invoice_of, issue_invoice
 from core.payments import Payment, payment_document
 from core.quotes import Quote, QuoteLine
 from core.rules.money import Money
 from core.seats import fit_seats
-from core.subscriptions import Subscription, announce, apply_change, schedule_change, start, subscription_document
+from core.subscriptions import (
+    Subscription,
+    announce,
+    apply_change,
+    reserve,
+    schedule_change,
+    start,
+    subscription_document,
+    unreserve,
+)
 
 LIVE = ("pending", "requires_action", "processing", "completed", "refunded")
 WAITING = ("pending", "requires_action", "processing")
@@ -29,12 +37,13 @@ WAITING = ("pending", "requires_action", "processing")
 class Order(Row):
     """An order: the quote that was agreed to, and what became of it. A cart has at most one that is not failed or cancelled.
 
+    cart:    its id; the cart itself may be gone.
     problem: why a human must look, as a code; None: all is well.
     """
 
     id = peewee.CharField(primary_key=True, max_length=40)
     account = refers_to(Account)
-    cart = refers_to(Cart)
+    cart = peewee.CharField(max_length=40, index=True)
     status = peewee.CharField(
         max_length=16,
         constraints=[peewee.Check("status IN ('pending','requires_action','processing','completed','failed','cancelled','refunded')")],
@@ -86,11 +95,12 @@ class OrderLine(Row):
 
 
 def write_order(engine: Engine, cart: Cart, account: Account, quote: Quote, *, purchase_order: str | None, placed_by: str) -> Order:
-    """The order of a quote, pending, inside a transaction. The credit that it uses is taken off the account at once.
+    """The order of a quote, pending, inside a transaction. What it uses and changes is reserved for it at once.
 
     Raises TransitionInvalid where an order that is being paid changes the same subscription.
     """
-    _check_unchanged(engine, quote)
+    for line in quote.lines:
+        reserve(engine, account, cart.id, line.fulfilment, line.document["subscription"])
     order = Order(
         id=new_id("ord"),
         account=account.id,
@@ -110,7 +120,7 @@ def write_order(engine: Engine, cart: Cart, account: Account, quote: Quote, *, p
     engine.db.insert(order)
     engine.db.insert(*(_order_line(order, line) for line in quote.lines))
     engine.db.update(cart, status="ordering")
-    engine.db.update(account, balance=account.balance - quote.credit_used.amount)
+    engine.db.update(account, balance=account.balance - quote.credit_used.amount, ordered=True)
     return order
 
 
@@ -127,17 +137,6 @@ def _order_line(order: Order, line: QuoteLine) -> OrderLine:
         fulfilment=line.fulfilment,
         items=list(line.items),
     )
-
-
-def _check_unchanged(engine: Engine, quote: Quote) -> None:
-    """A change was priced on what the subscription is now: no other order may be changing it meanwhile."""
-    changed = [line.document["subscription"] for line in quote.lines if line.document["subscription"]]
-    if not changed:
-        return
-    waiting = OrderLine.select().join(Order, on=(OrderLine.order == Order.id))
-    query = waiting.where(OrderLine.subscription.in_(changed) & Order.status.in_(WAITING))
-    if engine.db.first(query) is not None:
-        raise TransitionInvalid("Another order that changes this subscription is being paid. Wait for it, or cancel it.")
 
 
 # --- the end of an order
@@ -179,7 +178,7 @@ def _fulfil(engine: Engine, account: Account, line: OrderLine) -> tuple[str | No
 
 
 def _invoice(engine: Engine, order: Order, account: Account, lines: list[OrderLine], payment: Payment | None) -> Invoice | None:
-    items = [(line.subscription, line.id, item) for line in lines for item in line.items]
+    items = [(str(line.subscription), line.id, item) for line in lines for item in line.items]
     if not items:
         return None
     due_on = date.fromisoformat(payment.due_on) if payment is not None and payment.due_on else None
@@ -210,7 +209,7 @@ def _tell(engine: Engine, order: Order, account: Account, invoice: Invoice | Non
 
 
 def close_order(engine: Engine, order: Order, status: str, *, tell: Payment | None = None) -> None:
-    """End an order that came to nothing (`failed` or `cancelled`): its credit goes back, its cart is open again.
+    """End an order that came to nothing (`failed` or `cancelled`): its credit goes back, what it reserved is free, its cart is open.
 
     tell: the payment whose failure subscribers hear of. Called inside the transaction that has locked the order.
     """
@@ -219,6 +218,7 @@ def close_order(engine: Engine, order: Order, status: str, *, tell: Payment | No
     engine.db.update(order, status=status, version=order.version + 1)
     engine.db.execute(Account.update(balance=Account.balance + order.credit_used).where(Account.id == order.account))
     engine.db.execute(Cart.update(status="open").where(Cart.id == order.cart))
+    unreserve(engine, order.cart)
     if tell is not None:
         account = engine.db.get(Account, order.account)
         assert account is not None
@@ -229,13 +229,21 @@ def close_order(engine: Engine, order: Order, status: str, *, tell: Payment | No
 # --- reading
 
 
-def get_order(engine: Engine, order_id: str, caller: Caller) -> Order:
-    """Raises Missing, also for another account's."""
-    return find(engine, Order, order_id, caller)
+def get_order(engine: Engine, order_id: str, caller: Caller, *, lock: bool = False, version: int | None = None) -> Order:
+    """Raises Missing, also for another account's, and PreconditionFailed for another version than was read."""
+    order = find(engine, Order, order_id, caller, lock=lock)
+    check_version(order.version, version)
+    return order
 
 
 def lines_of(engine: Engine, order: Order) -> list[OrderLine]:
     return engine.db.all(OrderLine.select().where(OrderLine.order == order.id).order_by(OrderLine.id))
+
+
+def waiting_order(engine: Engine, cart: str) -> Order | None:
+    """The order of a cart whose buyer is at the bank; the cart can be edited and ordered anew meanwhile."""
+    order: Order | None = engine.db.first(Order.select().where((Order.cart == cart) & (Order.status == "requires_action")))
+    return order
 
 
 def payment_of(engine: Engine, order: Order) -> Payment | None:

@@ -6,13 +6,10 @@ paid for stands in each line's `fulfilment` and `items`, so that what was shown 
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
-import zlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -24,17 +21,21 @@ from core.catalog import check_seats, check_trial_seats, find_plan, find_price, 
 from core.engine.clock import day_in
 from core.engine.engine import Engine
 from core.engine.values import to_json
-from core.errors import QuoteChanged, QuoteExpired, TrialNotEligible, ValidationFailed
+from core.errors import CurrencyUnsupported, Message, QuoteChanged, QuoteExpired, TrialNotEligible, ValidationFailed
+from core.hooks.carts import CartWarning
 from core.hooks.payments import PayableCart
 from core.hooks.products import text
 from core.hooks.tax import LineTax, Party, TaxDecision, TaxLine
-from core.payments import default_method
+from core.payment_methods import default_method
 from core.rules.billing_plan import Billing, Derivation, Rounding, bill_start
 from core.rules.money import Money, total, zero
 from core.rules.periods import Period
+from core.rules.seals import Shown, changes, seal, unseal
 from core.seats import check_release
 from core.subscriptions import Subscription, Terms, bill_terms, find_subscription, next_terms, trial_refusal
 from core.tax import buyer_of, decide_tax, kept, tax_at
+
+log = logging.getLogger("puesto.quotes")
 
 
 @dataclass(frozen=True)
@@ -74,13 +75,13 @@ class Quote:
     tax_decision: TaxDecision
     issued_at: datetime
     expires_at: datetime
-    warnings: tuple[dict[str, str], ...] = ()
+    warnings: tuple[CartWarning, ...] = ()
     seal: str = field(default="")
 
 
 @dataclass(frozen=True)
 class _Draft:
-    """A line between pricing and tax."""
+    """A line between pricing and tax. `next_net` is what the next period costs before tax; None: no charge follows."""
 
     line: CartLine
     terms: Terms
@@ -88,9 +89,9 @@ class _Draft:
     subscription: Subscription | None
     charge: Money
     credit: Money
-    next_net: Money
+    next_net: Money | None
     next_date: date
-    period: Period | None
+    period: Period
 
 
 def make_quote(engine: Engine, cart: Cart, lines: Sequence[CartLine], account: Account | None, caller: Caller) -> Quote:
@@ -101,18 +102,27 @@ def make_quote(engine: Engine, cart: Cart, lines: Sequence[CartLine], account: A
     """
     if not lines:
         raise ValidationFailed("The cart is empty: add a line first.", pointer="/lines")
+    if account is not None and account.currency != cart.currency:
+        raise CurrencyUnsupported(
+            "The cart is in {theirs}, the account is billed in {ours} now. Make a new cart.",
+            pointer="/currency",
+            theirs=cart.currency,
+            ours=account.currency,
+        )
     now = engine.clock.now()
     zone = account.time_zone if account else engine.settings["seller"]["time_zone"]
     today, locale = day_in(now, zone), account.locale if account else "en"
+    buyer = buyer_of(account) if account else Party(cart.country)
     drafts = [_draft(engine, cart, line, today, f"/lines/{index}") for index, line in enumerate(lines)]
-    decision = _tax(engine, buyer_of(account) if account else Party(cart.country), drafts, cart.currency, today)
+    decision = _tax(engine, buyer, drafts, cart.currency, today)
     taxes = {tax.line: tax for tax in decision.lines}
     quoted = tuple(_quote_line(draft, taxes, today, locale) for draft in drafts)
     net, tax = total((q.net for q in quoted), cart.currency), total((q.tax for q in quoted), cart.currency)
     balance, due = Money(account.balance if account else 0, cart.currency), max(net + tax, zero(cart.currency))
     used = min(balance, due)
     needs_method = any(q.needs_method for q in quoted) and not (account and default_method(engine, account.id))
-    payable = PayableCart(due - used, cart.country, account is not None and account.kind == "corporate", caller.staff)
+    payable = PayableCart(due - used, buyer.country, account is not None and account.kind == "corporate", caller.staff)
+    providers, skipped = _providers(engine, payable, needs_method)
     quote = Quote(
         lines=quoted,
         net=net,
@@ -123,11 +133,11 @@ def make_quote(engine: Engine, cart: Cart, lines: Sequence[CartLine], account: A
         credit_left=balance - used + max(-(net + tax), zero(cart.currency)),
         payment_required=bool(due - used) or needs_method,
         needs_method=needs_method,
-        payment_providers=_providers(engine, payable, needs_method),
+        payment_providers=providers,
         tax_decision=decision,
         issued_at=now,
         expires_at=now + timedelta(minutes=engine.settings["quote_minutes"]),
-        warnings=tuple(cart_warnings(engine, lines) + _tax_id_warnings(account)),
+        warnings=(*cart_warnings(engine, cart, lines, buyer), *skipped),
     )
     return _sealed(quote)
 
@@ -146,33 +156,41 @@ def quote_document(quote: Quote) -> dict[str, Any]:
 def _draft(engine: Engine, cart: Cart, line: CartLine, today: date, pointer: str) -> _Draft:
     if line.mode == "change":
         return _draft_change(engine, cart, line, today, pointer)
+    assert line.plan is not None and line.interval is not None and line.seats is not None
     product, plan = find_plan(engine, line.plan, f"{pointer}/plan")
     price = find_price(plan, line.interval, cart.currency, pointer)
     terms = Terms(product, plan, price, line.seats, line.interval)
-    nothing = zero(cart.currency)
-    if line.mode == "buy":
-        check_seats(plan, line.seats, f"{pointer}/seats")
-        billing = bill_start(price, line.seats, line.interval, today)
-        assert billing.term is not None
-        period = billing.term.period
-        return _Draft(line, terms, billing, None, billing.charge, nothing, billing.charge, period.end, period)
-    if plan.trial is None or (cart.account and (trial_refusal(engine, cart.account, product.id))):
-        raise TrialNotEligible("No trial of {product} is possible for this account.", pointer=f"{pointer}/plan", product=product.id)
-    check_trial_seats(plan, plan.trial, line.seats, f"{pointer}/seats")
-    period = Period(today, today + timedelta(days=plan.trial.days))
+    if line.mode == "trial":
+        return _draft_trial(engine, cart, line, terms, today, pointer)
+    check_seats(plan, line.seats, f"{pointer}/seats")
+    billing = bill_start(price, line.seats, line.interval, today)
+    assert billing.term is not None
+    period = billing.term.period
+    return _Draft(line, terms, billing, None, billing.charge, zero(cart.currency), billing.charge, period.end, period)
+
+
+def _draft_trial(engine: Engine, cart: Cart, line: CartLine, terms: Terms, today: date, pointer: str) -> _Draft:
+    """Free for its days; a charge follows where the plan has a payment method stored for it."""
+    trial, refusal = terms.plan.trial, trial_refusal(engine, cart.account, terms.product.id, cart.id) if cart.account else None
+    if trial is None or refusal is not None:
+        raise TrialNotEligible(refusal or "{product} has no trial.", pointer=f"{pointer}/plan", product=terms.product.id)
+    check_trial_seats(terms.plan, trial, terms.seats, f"{pointer}/seats")
+    period = Period(today, today + timedelta(days=trial.days))
     # What follows the trial is billed for at least as many seats as the plan is sold with.
-    following = price.amount(max(line.seats, plan.seats.min))
-    return _Draft(line, terms, None, None, nothing, nothing, following, period.end, period)
+    following = terms.price.amount(max(terms.seats, terms.plan.seats.min)) if trial.requires_payment_method else None
+    return _Draft(line, terms, None, None, zero(cart.currency), zero(cart.currency), following, period.end, period)
 
 
 def _draft_change(engine: Engine, cart: Cart, line: CartLine, today: date, pointer: str) -> _Draft:
+    assert line.subscription is not None and cart.account is not None
     subscription = find_subscription(engine, line.subscription, cart.account, f"{pointer}/subscription")
     terms = next_terms(engine, subscription, plan=line.plan, seats=line.seats, interval=line.interval, pointer=pointer)
     check_release(engine, subscription, terms.seats, line.release or (), pointer)
     billing = bill_terms(subscription, terms, today)
     next_net, nothing = terms.price.amount(terms.seats), zero(cart.currency)
     if billing is None:
-        return _Draft(line, terms, None, subscription, nothing, nothing, next_net, subscription.trial_end, subscription.term.period)
+        follows = next_net if subscription.next_charge is not None else None
+        return _Draft(line, terms, None, subscription, nothing, nothing, follows, subscription.period_end, subscription.term.period)
     period = billing.term.period if billing.term else subscription.term.period
     return _Draft(line, terms, billing, subscription, billing.charge, billing.credit, next_net, period.end, period)
 
@@ -183,7 +201,7 @@ def _tax(engine: Engine, buyer: Party, drafts: Sequence[_Draft], currency: str, 
     for draft in drafts:
         category = draft.terms.product.tax_category
         asked.append(TaxLine(draft.line.id, category, draft.charge))
-        asked.append(TaxLine(f"{draft.line.id}/next", category, draft.next_net))
+        asked.append(TaxLine(f"{draft.line.id}/next", category, draft.next_net or zero(currency)))
     return decide_tax(engine, buyer, tuple(asked), currency, today)
 
 
@@ -196,7 +214,7 @@ def _quote_line(draft: _Draft, taxes: dict[str, LineTax], today: date, locale: s
         credit_tax = tax_at(draft.credit, draft.subscription.tax)
         items.append(_item("credit", draft, -draft.credit, -credit_tax, draft.subscription.tax, locale))
     net, tax = draft.charge - draft.credit, now.tax - credit_tax
-    next_charge = {"date": draft.next_date, "amount": draft.next_net + following.tax}
+    next_amount = draft.next_net + following.tax if draft.next_net is not None else None
     document = {
         **_names(draft, locale),
         "period": draft.period,
@@ -208,11 +226,11 @@ def _quote_line(draft: _Draft, taxes: dict[str, LineTax], today: date, locale: s
         "tax": tax,
         "total": net + tax,
         "taxes": _tax_parts(items, now),
-        "next_charge": next_charge,
+        "next_charge": {"date": draft.next_date, "amount": next_amount} if next_amount is not None else None,
         "explanation": _explain(draft, items),
     }
     shown = to_json(document)
-    fulfilment = _fulfilment(draft, kept(now), shown["next_charge"]["amount"]["amount"])
+    fulfilment = _fulfilment(draft, kept(now), next_amount.amount if next_amount is not None else None)
     needs_method = draft.line.mode == "trial" and draft.terms.plan.trial is not None and draft.terms.plan.trial.requires_payment_method
     return QuoteLine(shown, net, tax, to_json(fulfilment), tuple(to_json(items)), needs_method)
 
@@ -272,7 +290,7 @@ def _explain(draft: _Draft, items: Sequence[dict[str, Any]]) -> list[Any]:
     return steps
 
 
-def _fulfilment(draft: _Draft, tax: dict[str, Any], next_amount: int) -> dict[str, Any]:
+def _fulfilment(draft: _Draft, tax: dict[str, Any], next_amount: int | None) -> dict[str, Any]:
     terms, subscription, billing = draft.terms, draft.subscription, draft.billing
     release = draft.line.release or []
     if billing is not None and billing.term is None:
@@ -282,13 +300,14 @@ def _fulfilment(draft: _Draft, tax: dict[str, Any], next_amount: int) -> dict[st
             "seats": terms.seats if terms.seats != subscription.seats else None,
             "interval": terms.interval if terms.interval != subscription.interval else None,
         }
-        return {"action": "schedule", "effective_on": billing.effective_on, "changed": changed, "release": release, "policy": terms.policy}
+        when = {"effective_on": billing.effective_on, "policy": terms.policy, "next_charge": next_amount}
+        return {"action": "schedule", **when, "changed": changed, "release": release}
     columns = {**_sold(terms), "tax": tax, "next_charge": next_amount}
     if billing is not None and billing.term is not None:
         term = billing.term
         columns |= {"term_amount": term.full_amount.amount, "status": "active", "trial_end": None, "anchor_day": term.anchor_day}
         columns |= {"period_start": term.period.start, "period_end": term.period.end}
-    elif subscription is None and draft.period is not None:
+    elif subscription is None:
         columns |= {"term_amount": 0, "status": "trialing", "trial_end": draft.period.end, "anchor_day": draft.period.end.day}
         columns |= {"period_start": draft.period.start, "period_end": draft.period.end}
     if subscription is None:
@@ -316,66 +335,41 @@ def _sold(terms: Terms) -> dict[str, Any]:
 # --- the whole
 
 
-def _providers(engine: Engine, cart: PayableCart, needs_method: bool) -> tuple[str, ...]:
-    """Who may be asked to pay this, in the order of the settings."""
-    fit = (p for p in engine.providers.values() if not needs_method or p.capabilities.save_method)
-    return tuple(provider.name for provider in fit if provider.refusal(cart) is None)
-
-
-def _tax_id_warnings(account: Account | None) -> list[dict[str, str]]:
-    if account is None or not account.tax_id or account.tax_id["status"] == "valid":
-        return []
-    detail = f"The VAT number is {account.tax_id['status']}: tax is charged as without one."
-    return [{"code": f"tax-id-{account.tax_id['status']}", "pointer": "/account/tax_id", "detail": detail}]
+def _providers(engine: Engine, cart: PayableCart, needs_method: bool) -> tuple[tuple[str, ...], list[CartWarning]]:
+    """Who may be asked to pay this, in the order of the settings; and a warning for each that could not even say so."""
+    able, skipped = [], []
+    for name, provider in engine.providers.items():
+        try:
+            if (not needs_method or provider.capabilities.save_method) and provider.refusal(cart) is None:
+                able.append(name)
+        except Exception:  # a provider's fault is no reason to refuse the other ones
+            log.exception("provider %s raised in refusal", name)
+            skipped.append(CartWarning("plugin-skipped", "/payment_providers", Message("The plugin {plugin} failed.", {"plugin": name})))
+    return tuple(able), skipped
 
 
 # --- the seal
 
 
 def _sealed(quote: Quote) -> Quote:
-    """The seal holds what the buyer was shown, so that checkout can say what has changed, and a digest of it."""
-    shown = {"at": int(quote.issued_at.timestamp()), "until": int(quote.expires_at.timestamp()), "figures": _figures(quote)}
-    packed = base64.urlsafe_b64encode(zlib.compress(json.dumps(shown, separators=(",", ":")).encode(), 6)).decode().rstrip("=")
-    seal = f"q1.{packed}.{_digest(packed)}"
-    return replace(quote, seal=seal)
+    return replace(quote, seal=seal(Shown(_figures(quote), quote.expires_at), quote.issued_at))
 
 
-def check_seal(quote: Quote, seal: str) -> None:
-    """Whether the quote that was shown under `seal` still holds, given the present one.
+def check_seal(quote: Quote, given: str) -> None:
+    """Whether the quote that was shown under a seal still holds, given the present one.
 
     Raises ValidationFailed for a seal of no quote, QuoteExpired, QuoteChanged with `changes` [{pointer, was, now}] and `quote`.
     """
-    shown = _open(seal)
-    now = _figures(quote)
-    changes = [
-        {"pointer": pointer, "was": shown["figures"].get(pointer), "now": now.get(pointer)}
-        for pointer in dict.fromkeys([*shown["figures"], *now])
-        if shown["figures"].get(pointer) != now.get(pointer)
-    ]
-    if changes:
-        extra = {"changes": changes, "quote": quote_document(quote)}
-        raise QuoteChanged("The amounts have changed since they were shown. Show the new quote, then order it.", extra=extra)
-    if quote.issued_at >= datetime.fromtimestamp(shown["until"], UTC):
-        raise QuoteExpired("The quote has expired. Read the cart's quote again.", extra={"quote": quote_document(quote)})
-
-
-def _open(seal: str) -> dict[str, Any]:
     try:
-        version, packed, digest = seal.split(".")
-        if version != "q1" or digest != _digest(packed):
-            raise ValueError
-        # The digest proves nothing but that the seal is whole: what it says is compared, never believed.
-        unpacker = zlib.decompressobj()
-        document: dict[str, Any] = json.loads(unpacker.decompress(base64.urlsafe_b64decode(packed + "=="), 100_000))
-        if not isinstance(document["figures"], dict) or not isinstance(document["until"], int):
-            raise ValueError
-    except (ValueError, KeyError, TypeError, zlib.error):
+        shown = unseal(given)
+    except ValueError:
         raise ValidationFailed("This is not the seal of a quote: hand back the member quote of GET .../quote.", pointer="/quote") from None
-    return document
-
-
-def _digest(packed: str) -> str:
-    return hashlib.sha256(packed.encode()).hexdigest()[:16]
+    moved = changes(shown.figures, _figures(quote))
+    if moved:
+        extra = {"changes": moved, "quote": quote_document(quote)}
+        raise QuoteChanged("The amounts have changed since they were shown. Show the new quote, then order it.", extra=extra)
+    if quote.issued_at >= shown.until:
+        raise QuoteExpired("The quote has expired. Read the cart's quote again.", extra={"quote": quote_document(quote)})
 
 
 def _figures(quote: Quote) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from core.engine.idempotency import IdempotencyKey
 from core.errors import SettingsInvalid
 from core.invoices import Invoice, InvoiceLine, InvoiceSeries
 from core.orders import Order, OrderLine
-from core.payments import Payment, PaymentMethod, Refund
+from core.payment_methods import PaymentMethod
+from core.payments import Payment, Refund
 from core.seats import SeatAssignment
 from core.subscriptions import Subscription, SubscriptionChange, Trial
 

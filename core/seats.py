@@ -8,11 +8,11 @@ from typing import Any
 
 import peewee
 
-from core.access import Caller, find, missing
-from core.accounts import Account, User, user_document
+from core.access import Caller, find, missing, revoke_tokens
+from core.accounts import Account, User, check_version, find_user, user_document
 from core.engine.database import InstantField, Row, refers_to
 from core.engine.engine import Engine
-from core.engine.values import new_id
+from core.engine.values import new_id, to_json
 from core.errors import NoSeatLeft, SeatsInUse, TransitionInvalid, ValidationFailed
 from core.subscriptions import RUNNING, Subscription, announce
 
@@ -110,19 +110,20 @@ def assigned_users(engine: Engine, subscription: Subscription) -> list[str]:
 def list_seats(engine: Engine, subscription: Subscription) -> list[dict[str, Any]]:
     """Who has a seat, as the API shows it."""
     query = SeatAssignment.select().where(SeatAssignment.subscription == subscription.id).order_by(SeatAssignment.id)
-    return [{"user": seat.user, "assigned_at": seat.assigned_at} for seat in engine.db.all(query)]
+    return [{"user": seat.user, "assigned_at": to_json(seat.assigned_at)} for seat in engine.db.all(query)]
 
 
-def remove_user(engine: Engine, account_id: str, user_id: str, caller: Caller) -> None:
-    """Remove a user of an account; the seats they held are free again."""
+def remove_user(engine: Engine, account_id: str, user_id: str, caller: Caller, version: int | None = None) -> None:
+    """Remove a user of an account; the seats they held are free again, and their tokens end. Raises Missing, PreconditionFailed."""
     with engine.db.transaction():
-        find(engine, Account, account_id, caller)
-        user = _user(engine, user_id, account_id)
+        user = find_user(engine, account_id, user_id, caller)
+        check_version(user.version, version)
         held = SeatAssignment.select(SeatAssignment.subscription).where(SeatAssignment.user == user.id)
         for seat in engine.db.all(held):
             subscription = engine.db.lock(Subscription, seat.subscription)
             assert subscription is not None
             release_seats(engine, subscription, [user.id])
+        revoke_tokens(engine, user.id)
         engine.db.delete(user)
 
 

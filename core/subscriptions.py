@@ -9,14 +9,14 @@ from typing import Any
 import peewee
 
 from core.access import Caller, find, missing
-from core.accounts import Account, account_document
+from core.accounts import Account, account_document, check_version
 from core.catalog import check_seats, check_trial_seats, find_plan, find_price
 from core.engine.clock import day_in
 from core.engine.database import DayField, InstantField, JsonField, Row, refers_to
 from core.engine.engine import Engine
 from core.engine.events import append
 from core.engine.values import new_id, to_json
-from core.errors import TransitionInvalid, ValidationFailed
+from core.errors import TransitionInvalid, TrialNotEligible, ValidationFailed
 from core.hooks.products import Plan, Product, text
 from core.rules.billing_plan import Billing, ChangePolicy, Term, bill_change, bill_start, direction_of
 from core.rules.money import Money
@@ -33,6 +33,8 @@ class Subscription(Row):
     It keeps the terms it was sold under, so that it can be read, credited and billed when its plugin is gone: names, `price`
     (the price document), `tax` (how its running period was taxed), `term_amount` (what the whole running period costs, net),
     `next_charge` (what the next period will cost, tax included; None: nothing follows).
+
+    changing: id of the cart whose order is being paid and will change it; nothing else may change it meanwhile.
     """
 
     id = peewee.CharField(primary_key=True, max_length=40)
@@ -43,7 +45,9 @@ class Subscription(Row):
     plan_name = JsonField()
     features = JsonField()
     tier = peewee.IntegerField()
-    interval = peewee.CharField(max_length=8, constraints=[peewee.Check("interval IN ('month', 'year')")])
+    interval: peewee.Field[Interval] = peewee.CharField(  # type: ignore[assignment]
+        max_length=8, constraints=[peewee.Check("interval IN ('month', 'year')")]
+    )
     seats = peewee.IntegerField(constraints=[peewee.Check("seats > 0")])
     seats_assigned = peewee.IntegerField(default=0, constraints=[peewee.Check("seats_assigned BETWEEN 0 AND seats")])
     status = peewee.CharField(
@@ -59,6 +63,8 @@ class Subscription(Row):
     trial_end = DayField(null=True, index=True)
     next_charge = peewee.BigIntegerField(null=True)
     cancel_at = DayField(null=True, index=True)
+    cancel_reason = peewee.CharField(max_length=500, null=True)
+    changing = peewee.CharField(max_length=40, null=True)
     version = peewee.IntegerField(default=1)
     created_at = InstantField()
     cancelled_at = InstantField(null=True)
@@ -90,11 +96,15 @@ class SubscriptionChange(Row):
 
 
 class Trial(Row):
-    """The trial ledger: an account tries a product once, ever."""
+    """The trial ledger: an account tries a product once, ever.
+
+    ordering: id of the cart whose order is being paid; None once the trial has begun.
+    """
 
     id = peewee.CharField(primary_key=True, max_length=40)
     account = peewee.CharField(max_length=40)
     product = peewee.CharField(max_length=64)
+    ordering = peewee.CharField(max_length=40, null=True, index=True)
     started_on = DayField()
 
     class Meta:
@@ -125,20 +135,19 @@ def next_terms(
 ) -> Terms:
     """The terms after a change; what is None stays. A trial for which an interval is named becomes a paid subscription today.
 
-    Raises TransitionInvalid for one that has ended, ValidationFailed where nothing changes or the plan is another product's,
-    PlanUnavailable, CurrencyUnsupported, SeatsOutOfRange.
+    Raises TransitionInvalid for one that has ended or is about to, ValidationFailed where nothing changes or the plan is another
+    product's, PlanUnavailable, CurrencyUnsupported, SeatsOutOfRange, TrialNotEligible for a trial on a plan that has none.
     """
-    if subscription.status not in RUNNING:
-        raise TransitionInvalid(
-            "The subscription is {status}; only a running one can change.", pointer=f"{pointer}/subscription", status=subscription.status
-        )
+    _check_goes_on(subscription, f"{pointer}/subscription")
     product, new = find_plan(engine, plan or subscription.plan, f"{pointer}/plan")
     if product.id != subscription.product:
         raise ValidationFailed("A change stays within the product {product}.", pointer=f"{pointer}/plan", product=subscription.product)
     trialing = subscription.status == "trialing"
     ends_trial = trialing and interval is not None
-    to_interval, to_seats = interval or subscription.interval, seats or subscription.seats
-    if trialing and not ends_trial and new.trial is not None:
+    to_interval, to_seats = interval or subscription.interval, subscription.seats if seats is None else seats
+    if trialing and not ends_trial:
+        if new.trial is None:
+            raise TrialNotEligible("{plan} has no trial: name an interval to buy it.", pointer=f"{pointer}/plan", plan=new.id)
         check_trial_seats(new, new.trial, to_seats, f"{pointer}/seats")
     else:
         check_seats(new, to_seats, f"{pointer}/seats")
@@ -149,6 +158,17 @@ def next_terms(
         raise ValidationFailed("Nothing changes: name other seats, another plan or another interval.", pointer=f"{pointer}/subscription")
     price = find_price(new, to_interval, subscription.currency, pointer)
     return Terms(product, new, price, to_seats, to_interval, new.policy(direction or "interval"), ends_trial)
+
+
+def _check_goes_on(subscription: Subscription, pointer: str) -> None:
+    if subscription.status not in RUNNING:
+        raise TransitionInvalid(
+            "The subscription is {status}; only a running one can change.", pointer=pointer, status=subscription.status
+        )
+    if subscription.cancel_at is not None:
+        raise TransitionInvalid(
+            "The subscription ends on {day}. Reactivate it before you change it.", pointer=pointer, day=subscription.cancel_at
+        )
 
 
 def bill_terms(subscription: Subscription, terms: Terms, on: date) -> Billing | None:
@@ -167,44 +187,81 @@ def bill_terms(subscription: Subscription, terms: Terms, on: date) -> Billing | 
     return bill_change(subscription.term, terms.price, terms.seats, terms.interval, terms.policy, on, interval_changes=changes)
 
 
-def trial_refusal(engine: Engine, account: str, product: str) -> str | None:
-    """Why this account gets no trial of the product, as a template; None: it may try."""
-    if engine.db.first(Trial.select().where((Trial.account == account) & (Trial.product == product))):
+def trial_refusal(engine: Engine, account: str, product: str, cart: str) -> str | None:
+    """Why this account gets no trial of the product, as a template; None: it may try. What `cart` itself has ordered does not count."""
+    entry = engine.db.first(Trial.select().where((Trial.account == account) & (Trial.product == product)))
+    if entry is not None and entry.ordering is None:
         return "The account has tried {product} already."
+    if entry is not None and entry.ordering != cart:
+        return "Another order of the account that tries {product} is being paid. Wait for it, or cancel it."
     if engine.db.first(Subscription.select().where((Subscription.account == account) & (Subscription.product == product))):
         return "The account has bought {product} already."
     return None
+
+
+# --- while an order is being paid, what it will start or change is reserved for it
+
+
+def reserve(engine: Engine, account: Account, cart: str, fulfilment: dict[str, Any], subscription_id: str | None) -> None:
+    """Keep others off what an order line will do, in the transaction that writes the order.
+
+    Raises TransitionInvalid where another order that is being paid changes the same subscription, or where that has ended.
+    """
+    if fulfilment["action"] == "start":
+        if fulfilment["columns"]["status"] == "trialing":
+            product = fulfilment["columns"]["product"]
+            engine.db.insert(
+                Trial(id=new_id("trl"), account=account.id, product=product, ordering=cart, started_on=account.today(engine))
+            )
+        return
+    subscription = engine.db.lock(Subscription, subscription_id)
+    assert subscription is not None
+    check_changeable(subscription)
+    engine.db.update(subscription, changing=cart)
+
+
+def check_changeable(subscription: Subscription) -> None:
+    """Raises TransitionInvalid for one that has ended, or that an order changes which is being paid."""
+    if subscription.status not in RUNNING:
+        raise TransitionInvalid("The subscription is {status} already.", status=subscription.status)
+    if subscription.changing is not None:
+        raise TransitionInvalid("An order that changes this subscription is being paid. Wait for it, or cancel it.")
+
+
+def unreserve(engine: Engine, cart: str) -> None:
+    """An order of the cart came to nothing: what it would have started or changed is free again."""
+    engine.db.execute(Trial.delete().where(Trial.ordering == cart))
+    engine.db.execute(Subscription.update(changing=None).where(Subscription.changing == cart))
 
 
 # --- what happens: an order line's `fulfilment`, made when it was quoted, is carried out as it stands
 
 
 def start(engine: Engine, account: str, fulfilment: dict[str, Any]) -> Subscription:
-    """Begin a subscription, in the transaction that completes its order; a trial also enters the ledger.
-
-    Raises peewee.IntegrityError where the account has tried the product meanwhile.
-    """
+    """Begin a subscription, in the transaction that completes its order."""
     columns = _columns(fulfilment)
     subscription = Subscription(
         id=new_id("sub"),
         account=account,
         seats_assigned=0,
         cancel_at=None,
+        cancel_reason=None,
+        changing=None,
         version=1,
         created_at=engine.clock.now(),
         cancelled_at=None,
         **columns,
     )
     if subscription.status == "trialing":
-        entry = Trial(id=new_id("trl"), account=account, product=subscription.product, started_on=subscription.period_start)
-        engine.db.insert(entry)
+        mine = (Trial.account == account) & (Trial.product == subscription.product)
+        engine.db.execute(Trial.update(ordering=None, started_on=subscription.period_start).where(mine))
     engine.db.insert(subscription)
     return subscription
 
 
 def apply_change(engine: Engine, subscription: Subscription, fulfilment: dict[str, Any]) -> None:
     """Change a subscription now, in the transaction that completes the order."""
-    engine.db.update(subscription, version=subscription.version + 1, **_columns(fulfilment))
+    engine.db.update(subscription, changing=None, version=subscription.version + 1, **_columns(fulfilment))
 
 
 def schedule_change(engine: Engine, subscription: Subscription, fulfilment: dict[str, Any]) -> None:
@@ -220,7 +277,7 @@ def schedule_change(engine: Engine, subscription: Subscription, fulfilment: dict
         **fulfilment["changed"],
     )
     engine.db.insert(change)
-    engine.db.update(subscription, version=subscription.version + 1)
+    engine.db.update(subscription, changing=None, next_charge=fulfilment["next_charge"], version=subscription.version + 1)
 
 
 def _columns(fulfilment: dict[str, Any]) -> dict[str, Any]:
@@ -228,19 +285,35 @@ def _columns(fulfilment: dict[str, Any]) -> dict[str, Any]:
     return columns | {day: date.fromisoformat(columns[day]) for day in DAYS if columns.get(day)}
 
 
-def cancel(engine: Engine, subscription_id: str, caller: Caller, *, at: str) -> Subscription:
+def cancel(
+    engine: Engine, subscription_id: str, caller: Caller, version: int | None = None, *, at: str, reason: str | None = None
+) -> Subscription:
     """End a subscription `now`, or at the `period_end` (a trial: at its end). Nothing is credited.
 
-    Raises TransitionInvalid for one that has ended already.
+    Raises Missing, PreconditionFailed, and TransitionInvalid for one that has ended already or is being changed.
     """
     with engine.db.transaction():
         subscription = find(engine, Subscription, subscription_id, caller, lock=True)
-        if subscription.status == "cancelled":
-            raise TransitionInvalid("The subscription has ended already.")
-        if at == "period_end":
-            engine.db.update(subscription, cancel_at=subscription.period_end, next_charge=None, version=subscription.version + 1)
-        else:
+        check_version(subscription.version, version)
+        check_changeable(subscription)
+        ends_on = subscription.period_end if at == "period_end" else subscription.cancel_at
+        engine.db.update(subscription, cancel_at=ends_on, cancel_reason=reason, version=subscription.version + 1)
+        if at == "now":
             _end(engine, subscription)
+    return subscription
+
+
+def reactivate(engine: Engine, subscription_id: str, caller: Caller, version: int | None = None) -> Subscription:
+    """Take back a cancellation that waits for the period's end.
+
+    Raises Missing, PreconditionFailed, and TransitionInvalid where nothing waits.
+    """
+    with engine.db.transaction():
+        subscription = find(engine, Subscription, subscription_id, caller, lock=True)
+        check_version(subscription.version, version)
+        if subscription.status not in RUNNING or subscription.cancel_at is None:
+            raise TransitionInvalid("The subscription is {status} and no cancellation waits.", status=subscription.status)
+        engine.db.update(subscription, cancel_at=None, cancel_reason=None, version=subscription.version + 1)
     return subscription
 
 
@@ -262,7 +335,8 @@ def _end_if_due(engine: Engine, subscription_id: str) -> bool:
         assert subscription is not None
         days = [day for day in (subscription.cancel_at, subscription.trial_end) if day is not None]
         today = _account(engine, subscription).today(engine)
-        if subscription.status not in RUNNING or not days or min(days) > today:
+        due = bool(days) and min(days) <= today
+        if not due or subscription.status not in RUNNING or subscription.changing is not None:
             return False
         _end(engine, subscription)
         return True
@@ -302,19 +376,21 @@ def subscription_document(engine: Engine, subscription: Subscription, locale: st
     """The subscription as the API, events and messages show it; names in `locale`."""
     same = ("id", "account", "product", "plan", "seats", "seats_assigned", "interval", "status", "anchor_day", "trial_end", "cancel_at")
     changes = SubscriptionChange.select().where(SubscriptionChange.subscription == subscription.id)
-    follows = subscription.next_charge is not None and subscription.cancel_at is None
     return {
         **{name: to_json(getattr(subscription, name)) for name in same},
         "product_name": text(subscription.product_name, locale),
         "plan_name": text(subscription.plan_name, locale),
         "currency": subscription.currency,
         "current_period": to_json(subscription.term.period),
-        "next_charge": _next_charge(subscription) if follows else None,
+        "next_charge": _next_charge(subscription),
         "pending_changes": [_change_document(change) for change in engine.db.all(changes.order_by(SubscriptionChange.effective_on))],
     }
 
 
-def _next_charge(subscription: Subscription) -> dict[str, Any]:
+def _next_charge(subscription: Subscription) -> dict[str, Any] | None:
+    """When and how much; None where nothing follows."""
+    if subscription.next_charge is None or subscription.cancel_at is not None:
+        return None
     amount = Money(subscription.next_charge, subscription.currency)
     return {"date": to_json(subscription.trial_end or subscription.period_end), "amount": to_json(amount)}
 

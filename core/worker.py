@@ -14,12 +14,12 @@ ROUND = (recover, end_due, sweep_carts, sweep_tokens, sweep, drain)
 
 
 def equip(engine: Engine) -> None:
-    """Tell the engine's jobs what a round consists of."""
-    engine.jobs.work = list(ROUND)
+    """Tell the engine's jobs what a round consists of, and what a nudge is for."""
+    engine.jobs.round, engine.jobs.prompt = ROUND, (drain,)
 
 
 def run_round(engine: Engine) -> None:
-    """Do one round here and now, in this thread. Raises what a piece of work raises, unlike a worker, which logs it."""
+    """Do one round here and now. Raises what a piece of work raises, unlike a worker, which logs it."""
     engine.refresh_clock()
     for piece in ROUND:
         piece(engine)

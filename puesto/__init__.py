@@ -4,6 +4,7 @@ from core.engine.plugins import PluginContext
 from core.engine.settings import Secret, SecretField
 from core.errors import FieldError, Message, TaxIdRejected
 from core.hooks import hookimpl
+from core.hooks.carts import CartView, CartWarning
 from core.hooks.events import Event
 from core.hooks.payments import (
     Action,
@@ -32,6 +33,8 @@ from core.rules.prices import Price
 __all__ = [
     "Action",
     "Capabilities",
+    "CartView",
+    "CartWarning",
     "ChangePolicy",
     "Customer",
     "Event",

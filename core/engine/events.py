@@ -7,6 +7,7 @@ subject, with back-off; a subscriber that fails or is slow holds up nobody but i
 from __future__ import annotations
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
@@ -16,6 +17,7 @@ import peewee
 from core.engine.database import InstantField, JsonField, Row, refers_to
 from core.engine.engine import Engine
 from core.engine.values import new_id, to_json
+from core.errors import Missing
 from core.hooks.events import Event
 from core.hooks.products import ProvisioningRequest
 
@@ -71,7 +73,7 @@ class Delivery(Row):
         indexes = ((("event", "plugin", "hook"), True),)
 
 
-Delivery.add_index(Delivery.index(Delivery.next_at, name="delivery_due").where(Delivery.status == peewee.SQL("'waiting'")))
+Delivery.add_index(Delivery.index(Delivery.plugin, Delivery.next_at, name="delivery_due").where(Delivery.status == peewee.SQL("'waiting'")))
 Delivery.add_index(Delivery.subject, Delivery.plugin, Delivery.event)
 
 
@@ -94,12 +96,32 @@ def append(engine: Engine, type_: str, *, account: str, subject: str, data: dict
 
 
 def drain(engine: Engine, limit: int = 500) -> int:
-    """Deliver what is due now, at most `limit` deliveries; how many were tried. Safe to run in many workers at once."""
+    """Deliver what is due now, at most `limit` deliveries per subscriber; how many were tried. Safe to run in many workers at once.
+
+    Each subscriber has a lane of its own, so that a slow one holds up nobody else.
+    """
     fan_out(engine)
+    waiting = _due(engine).select(Delivery.plugin).distinct()
+    plugins = [delivery.plugin for delivery in engine.db.all(waiting)]
+    if len(plugins) < 2:
+        return sum(_drain_lane(engine, plugin, limit) for plugin in plugins)
+    with ThreadPoolExecutor(len(plugins), thread_name_prefix="puesto-lane") as lanes:
+        return sum(lanes.map(lambda plugin: _drain_in_thread(engine, plugin, limit), plugins))
+
+
+def _drain_in_thread(engine: Engine, plugin: str, limit: int) -> int:
+    try:
+        return _drain_lane(engine, plugin, limit)
+    finally:
+        engine.db.close()
+
+
+def _drain_lane(engine: Engine, plugin: str, limit: int) -> int:
     tried = 0
-    while tried < limit and (delivery := _claim(engine)) is not None:
-        _deliver(engine, delivery)
-        tried += 1
+    with engine.jobs.alone(f"deliver to {plugin}") as mine:
+        while mine and tried < limit and (delivery := _claim(engine, plugin)) is not None:
+            _deliver(engine, delivery)
+            tried += 1
     return tried
 
 
@@ -144,8 +166,12 @@ def _delivery(engine: Engine, event: EventRow, plugin: str, hook: str) -> Delive
     )
 
 
-def _claim(engine: Engine) -> Delivery | None:
-    """Take the next due delivery that has no unfinished one of the same subscriber and subject before it."""
+def _due(engine: Engine) -> Any:
+    return Delivery.select().where((Delivery.status == peewee.SQL("'waiting'")) & (Delivery.next_at <= engine.clock.now()))
+
+
+def _claim(engine: Engine, plugin: str) -> Delivery | None:
+    """Take a subscriber's next due delivery that has no unfinished one of the same subject before it."""
     earlier = Delivery.alias()
     blocked = earlier.select(peewee.SQL("1")).where(
         (earlier.subject == Delivery.subject)
@@ -153,12 +179,11 @@ def _claim(engine: Engine) -> Delivery | None:
         & (earlier.event < Delivery.event)
         & (earlier.status == "waiting")
     )
-    now = engine.clock.now()
     with engine.db.transaction():
-        due = Delivery.select().where((Delivery.status == peewee.SQL("'waiting'")) & (Delivery.next_at <= now) & ~peewee.fn.EXISTS(blocked))
+        due = _due(engine).where((Delivery.plugin == plugin) & ~peewee.fn.EXISTS(blocked))
         delivery: Delivery | None = engine.db.first(due.order_by(Delivery.next_at, Delivery.id))
         if delivery is not None:
-            engine.db.update(delivery, attempts=delivery.attempts + 1, next_at=now + CLAIM)
+            engine.db.update(delivery, attempts=delivery.attempts + 1, next_at=engine.clock.now() + CLAIM)
     return delivery
 
 
@@ -195,6 +220,25 @@ def _provisioning(event: Event) -> ProvisioningRequest:
         seats=0 if action == "revoke" else subscription["seats"],
         key=event.id,
     )
+
+
+# --- the feed
+
+
+def events_after(engine: Engine, account: str | None, after: str | None, limit: int) -> list[dict[str, Any]]:
+    """The events written after the one with id `after` (None: from the beginning), the oldest first.
+
+    account: only its own; None: of every account. Raises Missing for an unknown `after`.
+    """
+    query = EventRow.select().order_by(EventRow.sequence).limit(limit)
+    if account is not None:
+        query = query.where(EventRow.account == account)
+    if after is not None:
+        seen = engine.db.first(EventRow.select().where(EventRow.id == after))
+        if seen is None or account not in (None, seen.account):
+            raise Missing("There is no event {id}.", pointer="/after", id=after)
+        query = query.where(EventRow.sequence > seen.sequence)
+    return [event_document(row) for row in engine.db.all(query)]
 
 
 def event_document(row: EventRow) -> dict[str, Any]:

@@ -64,8 +64,8 @@ class KeyedRequest:
         return hashlib.sha256(self.body).hexdigest()
 
 
-def once(engine: Engine, request: KeyedRequest, work: Callable[[], Answer]) -> Answer:
-    """Run `work` (one transaction) and store its answer with it; or answer what was answered before.
+def once(engine: Engine, request: KeyedRequest, work: Callable[[], Any]) -> Answer:
+    """Run `work`, which writes in this one transaction and returns JSON, and store that with it; or answer what was answered before.
 
     Raises IdempotencyKeyReused. An error that `work` raises is not stored: the request may be repeated.
     """
@@ -73,7 +73,7 @@ def once(engine: Engine, request: KeyedRequest, work: Callable[[], Answer]) -> A
         row = _find(engine, request)
         if row is not None:
             return _stored(row)
-        answer = work()
+        answer = Answer(work())
         _insert(engine, request, answer={"body": answer.body}, resource=None)
         return answer
 

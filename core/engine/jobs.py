@@ -4,45 +4,76 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from huey import SqliteHuey, crontab
+
+from core.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
     from core.engine.engine import Engine
 
 log = logging.getLogger("puesto.jobs")
+Work = Callable[["Engine"], object]
 
 
 class Jobs:
-    """The queue of one engine, in a file beside its database. Made on first use: reading a shop needs no queue."""
+    """The queue of one engine, in a file beside its database. Made on first use: reading a shop needs no queue.
+
+    round:  what a worker does every minute; prompt: what it does as soon as it is nudged. `core.worker` fills both.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._huey: SqliteHuey | None = None
-        self.work: list[Callable[[Engine], object]] = []
+        self._making = threading.Lock()
+        self._busy: set[str] = set()
+        self.round: Sequence[Work] = ()
+        self.prompt: Sequence[Work] = ()
 
     @property
     def huey(self) -> SqliteHuey:
-        if self._huey is None:
-            self._huey = SqliteHuey("puesto", filename=f"{self._engine.db.path}-jobs", results=False)
-            self._look = self._huey.task(name="look")(self.look)
-            self._huey.periodic_task(crontab(minute="*"), name="round")(self.look)
-        return self._huey
+        with self._making:
+            if self._huey is None:
+                huey = SqliteHuey("puesto", filename=f"{self._engine.db.path}-jobs", results=False)
+                self._deliver = huey.task(name="deliver")(lambda: self._run(self.prompt))
+                huey.periodic_task(crontab(minute="*"), name="round")(lambda: self._run(self.round))
+                self._huey = huey
+            return self._huey
 
     def nudge(self) -> None:
-        """Wake a worker. A nudge that is lost costs at most a minute: the worker looks by itself as well."""
+        """Wake a worker, unless one is called already. A nudge that is lost costs at most a minute: workers look by themselves too."""
         try:
-            self.huey  # noqa: B018 - makes the task
-            self._look()
+            if not self.huey.pending_count():
+                self._deliver()
         except sqlite3.Error:
             log.warning("the job queue can't be written; the worker's next round will find the work", exc_info=True)
 
-    def look(self) -> None:
-        """One round: everything that is due now."""
+    def check(self) -> None:
+        """Raises DatabaseUnavailable where the queue can't be read."""
+        try:
+            self.huey.pending_count()
+        except sqlite3.Error as error:
+            raise DatabaseUnavailable("The job queue can't be read: {problem}.", problem=str(error)) from error
+
+    @contextmanager
+    def alone(self, name: str) -> Iterator[bool]:
+        """Whether nothing else of that name runs in this process; while it is False, leave the work to what does."""
+        with self._making:
+            free = name not in self._busy
+            self._busy.add(name)
+        try:
+            yield free
+        finally:
+            if free:
+                self._busy.discard(name)
+
+    def _run(self, work: Sequence[Work]) -> None:
         self._engine.refresh_clock()
-        for piece in self.work:
+        for piece in work:
             try:
                 piece(self._engine)
             except Exception:

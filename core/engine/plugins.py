@@ -6,27 +6,27 @@ asks the last registered first, while we ask in the order of the settings and wa
 
 from __future__ import annotations
 
-import inspect
 import logging
 import os
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as DeadlineExceeded
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import pluggy
 from marshmallow import Schema
 
 from core.engine.clock import Clock
-from core.engine.settings import check_settings
+from core.engine.settings import Secret, check_settings
 from core.errors import PluginFailed, PuestoError, SettingsInvalid
 from core.hooks import PROJECT, HookPolicy
+from core.hooks.carts import CartHooks
 from core.hooks.orders import OrderHooks
 from core.hooks.payments import PaymentHooks
 from core.hooks.products import ProductHooks
@@ -34,8 +34,9 @@ from core.hooks.subscriptions import SubscriptionHooks
 from core.hooks.tax import TaxHooks
 
 ENTRY_POINT_GROUP = "puesto"
-HOOK_KINDS = (ProductHooks, PaymentHooks, TaxHooks, OrderHooks, SubscriptionHooks)
+HOOK_KINDS = (CartHooks, ProductHooks, PaymentHooks, TaxHooks, OrderHooks, SubscriptionHooks)
 log = logging.getLogger("puesto.plugins")
+T = TypeVar("T")
 
 
 class NoSettings(Schema):
@@ -43,12 +44,17 @@ class NoSettings(Schema):
 
 
 class AskHooks:
-    """Lets a plugin ask the others: `context.hooks.find_tax_rate(country="ES", on=day)` is the first answer, or None."""
+    """Lets a plugin ask the others: `context.hooks.find_tax_rate(country="ES", on=day)` is the first answer, or None.
+
+    To be asked once the engine has started: while plugins are made, not all of them are there.
+    """
 
     def __init__(self, plugins: Plugins) -> None:
         self._plugins = plugins
 
     def __getattr__(self, hook: str) -> Callable[..., Any]:
+        if hook.startswith("_") or hook not in self._plugins.policies:
+            raise AttributeError(f"there is no hook {hook!r}")
         return lambda **arguments: self._plugins.first(hook, **arguments)
 
 
@@ -83,7 +89,7 @@ class PluginContext:
 
 @dataclass(frozen=True)
 class PluginInfo:
-    """A line of `puesto plugins`. `problem` is None for a plugin that works."""
+    """A line of `puesto plugins`. `problem` is None for a plugin that works, or is not enabled."""
 
     name: str
     source: str
@@ -92,121 +98,150 @@ class PluginInfo:
     problem: str | None = None
 
 
-class Plugins:
-    """The enabled plugins of one engine, and the way to call them."""
+@dataclass(frozen=True)
+class Collected:
+    """The answers that are not None, each behind the name of its plugin, and the plugins that failed and were skipped."""
 
-    def __init__(self) -> None:
-        self.manager = pluggy.PluginManager(PROJECT)
-        for kind in HOOK_KINDS:
-            self.manager.add_hookspecs(kind)
-        self._policies: dict[str, HookPolicy] = {
-            name: member.puesto_policy for kind in HOOK_KINDS for name, member in vars(kind).items() if hasattr(member, "puesto_policy")
+    answers: tuple[tuple[str, Any], ...]
+    skipped: tuple[str, ...] = ()
+
+
+class DeadlineExceeded(TimeoutError):
+    """No answer came in time."""
+
+
+class Plugins:
+    """The enabled plugins of one engine, and the way to call them. `policies` are those of all hooks, by name."""
+
+    def __init__(self, kinds: Sequence[type] = HOOK_KINDS) -> None:
+        self._manager = pluggy.PluginManager(PROJECT)
+        for kind in kinds:
+            self._manager.add_hookspecs(kind)
+        self.policies: dict[str, HookPolicy] = {
+            name: member.puesto_policy for kind in kinds for name, member in vars(kind).items() if hasattr(member, "puesto_policy")
         }
-        # name -> [(plugin name, function)], in the order of the settings; fixed once everything is registered.
-        self._implementations: dict[str, list[tuple[str, Callable[..., Any], tuple[str, ...]]]] = {}
+        # In the order in which they are asked; filled once everything is registered.
+        self._implementations: dict[str, list[pluggy.HookImpl]] = {}
         self._names: list[str] = []
-        self._threads: ThreadPoolExecutor | None = None
 
     # --- registering
 
     def register(self, name: str, plugin: object) -> None:
         """Add one plugin; those added first are asked first. Raises SettingsInvalid for hooks that do not fit a specification."""
+        if plugin is None:
+            raise SettingsInvalid("plugin {name}: its entry point leads to None", name=name)
         try:
-            self.manager.register(plugin, name)
-        except (pluggy.PluginValidationError, ValueError) as error:
-            self.manager.set_blocked(name)
-            raise SettingsInvalid("plugin {name}: {error}", name=name, error=str(error).strip()) from None
+            self._manager.register(plugin, name)
+        except pluggy.PluginValidationError as error:
+            raise SettingsInvalid("plugin {name}: {error}", name=name, error=" ".join(str(error).split())) from None
+        except ValueError:  # whose text shows the plugins with all they hold
+            raise SettingsInvalid("plugin {name}: it is registered already, under this name or another", name=name) from None
         self._names.append(name)
 
     def finish(self) -> None:
         """Check that every implementation has a specification, and fix the order of calls."""
         try:
-            self.manager.check_pending()
+            self._manager.check_pending()
         except pluggy.PluginValidationError as error:
-            name = self.manager.get_name(error.plugin)
-            raise SettingsInvalid("plugin {name}: {error}", name=name, error=str(error).strip().splitlines()[0]) from None
+            hook, _, _ = str(error).partition(" in plugin ")
+            raise SettingsInvalid("plugin {name}: {hook}", name=self._manager.get_name(error.plugin), hook=hook) from None
         rank = {name: position for position, name in enumerate(self._names)}
-        for hook in self._policies:
-            implementations = getattr(self.manager.hook, hook).get_hookimpls()
+        for hook in self.policies:
+            implementations: list[pluggy.HookImpl] = getattr(self._manager.hook, hook).get_hookimpls()
             for implementation in implementations:
                 if implementation.hookwrapper or implementation.wrapper:
                     raise SettingsInvalid("plugin {name}: {hook} can't be a wrapper", name=implementation.plugin_name, hook=hook)
-            ordered = sorted(implementations, key=lambda i: (not i.tryfirst, i.trylast, rank[i.plugin_name]))
-            self._implementations[hook] = [(i.plugin_name, i.function, i.argnames) for i in ordered]
-
-    def names(self) -> list[str]:
-        return list(self._names)
+            self._implementations[hook] = sorted(implementations, key=lambda i: (not i.tryfirst, i.trylast, rank[i.plugin_name]))
 
     def hooks_of(self, name: str) -> tuple[str, ...]:
-        return tuple(sorted(hook for hook, found in self._implementations.items() if any(plugin == name for plugin, _, _ in found)))
+        return tuple(sorted(hook for hook in self._implementations if name in self.implementing(hook)))
 
     def implementing(self, hook: str) -> list[str]:
         """Names of the plugins that implement a hook, in the order in which they are asked. Empty for an unknown hook."""
-        return [plugin for plugin, _, _ in self._implementations.get(hook, ())]
+        return [implementation.plugin_name for implementation in self._implementations.get(hook, ())]
 
     # --- calling
 
     def first(self, hook: str, **arguments: Any) -> Any:
-        """The first answer that is not None; None where nobody answers. Raises PluginFailed (policy `closed`)."""
-        for plugin, function, argnames in self._implementations[hook]:
-            answer = self._call(hook, plugin, function, argnames, arguments)
-            if answer is not None:
-                return answer
-        return None
+        """The first answer that is not None; None where nobody answers.
 
-    def collect(self, hook: str, **arguments: Any) -> list[tuple[str, Any]]:
-        """Every answer that is not None, with the plugin that gave it.
-
-        A failing plugin is left out and logged where the policy says `skip`; else PluginFailed is raised.
+        A plugin that fails is passed over where the policy says `skip`; else PluginFailed is raised.
         """
-        answers = []
-        for plugin, function, argnames in self._implementations[hook]:
-            try:
-                answer = self._call(hook, plugin, function, argnames, arguments)
-            except PluginFailed:
-                if self._policies[hook].failure != "skip":
-                    raise
-                log.warning("plugin %s was skipped: %s failed", plugin, hook, exc_info=True)
-                continue
-            if answer is not None:
-                answers.append((plugin, answer))
-        return answers
+        return next((answer for _, answer in self._answers(hook, arguments, [])), None)
+
+    def collect(self, hook: str, **arguments: Any) -> Collected:
+        """Every answer that is not None. Raises PluginFailed where the policy is not `skip`."""
+        skipped: list[str] = []
+        answers = tuple(self._answers(hook, arguments, skipped))
+        return Collected(answers, tuple(skipped))
 
     def call_plugin(self, name: str, hook: str, **arguments: Any) -> Any:
         """Call one plugin's implementation. Raises PluginFailed, also where the plugin does not implement the hook (any more)."""
-        for plugin, function, argnames in self._implementations.get(hook, ()):
-            if plugin == name:
-                return self._call(hook, plugin, function, argnames, arguments)
+        for implementation in self._implementations.get(hook, ()):
+            if implementation.plugin_name == name:
+                return self._call(hook, implementation, arguments)
         raise plugin_failed(name, hook, f"does not implement {hook}, or is not enabled")
 
-    def with_deadline(self, seconds: float, function: Callable[[], Any]) -> Any:
-        """Run something that may hang in a thread of its own. Raises TimeoutError after `seconds`; the thread is abandoned."""
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(max_workers=64, thread_name_prefix="puesto-plugin")
-        try:
-            return self._threads.submit(function).result(timeout=seconds)
-        except DeadlineExceeded:
-            raise TimeoutError(f"no answer within {seconds:g} s") from None
+    def with_deadline(self, seconds: float, function: Callable[[], T]) -> T:
+        """Run something that may hang, in a thread that is abandoned after `seconds`. Raises DeadlineExceeded, a TimeoutError.
+
+        One thread per call: those that hang for ever take nothing from the next. As daemons they let the process end.
+        """
+        answer: Future[T] = Future()
+        threading.Thread(target=_settle, args=(answer, function), name="puesto-plugin", daemon=True).start()
+        if not wait([answer], timeout=seconds).done:
+            raise DeadlineExceeded(f"no answer within {seconds:g} s")
+        return answer.result()
 
     def close(self) -> None:
-        if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
-            self._threads = None
+        """There is nothing to wait for."""
 
-    def _call(self, hook: str, plugin: str, function: Callable[..., Any], argnames: Iterable[str], arguments: Mapping[str, Any]) -> Any:
-        policy = self._policies[hook]
-        wanted = {name: arguments[name] for name in argnames}
-        began = time.perf_counter()
+    def _answers(self, hook: str, arguments: Mapping[str, Any], skipped: list[str]) -> Iterator[tuple[str, Any]]:
+        for implementation in self._implementations[hook]:
+            try:
+                answer = self._call(hook, implementation, arguments)
+            except PluginFailed:
+                if self.policies[hook].failure != "skip":
+                    raise
+                skipped.append(implementation.plugin_name)
+                continue
+            if answer is not None:
+                yield implementation.plugin_name, answer
+
+    def _call(self, hook: str, implementation: pluggy.HookImpl, arguments: Mapping[str, Any]) -> Any:
+        policy, plugin = self.policies[hook], implementation.plugin_name
+        call = partial(implementation.function, **{name: arguments[name] for name in implementation.argnames})
         try:
-            answer = self.with_deadline(policy.deadline, lambda: function(**wanted)) if policy.network else function(**wanted)
+            return _traced(f"{plugin}.{hook}", partial(self.with_deadline, policy.deadline, call) if policy.network else call)
         except PuestoError:
             raise  # a refusal with a reason that the caller may see
-        except Exception as error:
-            log.warning("plugin %s: %s raised", plugin, hook, exc_info=True)
-            raise plugin_failed(plugin, hook, f"raised {type(error).__name__}") from error
-        if os.environ.get("PUESTO_TRACE"):
-            log.info("%s.%s -> %r in %.1f ms", plugin, hook, answer, (time.perf_counter() - began) * 1000)
+        except (Exception, SystemExit) as error:
+            problem = f"gave {error}" if isinstance(error, DeadlineExceeded) else f"raised {type(error).__name__}"
+            log.warning("plugin %s: %s %s", plugin, hook, problem, exc_info=True)
+            raise plugin_failed(plugin, hook, problem) from error
+
+
+def _traced(name: str, call: Callable[[], T]) -> T:
+    """What `call` answers. With PUESTO_TRACE set, the log shows the answer, or what was raised, and the time it took."""
+    if not os.environ.get("PUESTO_TRACE"):
+        return call()
+    began = time.perf_counter()
+    outcome: object = None
+    try:
+        outcome = answer = call()
         return answer
+    except BaseException as error:
+        outcome = type(error)
+        raise
+    finally:
+        log.info("%s -> %r in %.1f ms", name, outcome, (time.perf_counter() - began) * 1000)
+
+
+def _settle(answer: Future[T], function: Callable[[], T]) -> None:
+    try:
+        answer.set_result(function())
+    except BaseException as error:  # a thread that ends without a word would keep its caller waiting
+        answer.set_exception(error)
 
 
 def plugin_failed(plugin: str, hook: str, problem: str) -> PluginFailed:
@@ -234,20 +269,35 @@ class FoundPlugin:
 
 def find_plugins() -> dict[str, FoundPlugin]:
     """Everything installed under the entry-point group `puesto`, bundled or foreign, by name."""
+    found: dict[str, FoundPlugin] = {}
+    for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda p: p.name):
+        plugin = FoundPlugin(point.name, f"{point.dist.name if point.dist else '?'} ({point.value})", point.load)
+        found[point.name] = _ambiguous(found[point.name], plugin) if point.name in found else plugin
+    return found
+
+
+def _ambiguous(one: FoundPlugin, other: FoundPlugin) -> FoundPlugin:
+    def load() -> object:
+        raise SettingsInvalid("two packages bring a plugin {name}", name=one.name)
+
+    return FoundPlugin(one.name, f"{one.source}, {other.source}", load)
+
+
+def misnamed_plugins(found: Mapping[str, FoundPlugin], settings: Mapping[str, Any]) -> dict[str, SettingsInvalid]:
+    """Names in the settings that no installed plugin goes by, each with what is wrong."""
+    named = [("enabled", name) for name in settings["enabled"] or ()] + [("disabled", name) for name in settings["disabled"]]
+    named += [(f"plugins.{name}", name) for name in settings["plugins"]]
     return {
-        point.name: FoundPlugin(point.name, f"{point.dist.name if point.dist else '?'} ({point.value})", point.load)
-        for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda p: p.name)
+        name: SettingsInvalid("setting {setting}: no plugin {name} is installed", setting=setting, name=name)
+        for setting, name in named
+        if name not in found
     }
 
 
 def choose_plugins(found: Mapping[str, FoundPlugin], settings: Mapping[str, Any]) -> list[str]:
-    """Names of the plugins to enable, in order. Raises SettingsInvalid for a name that is not installed."""
-    enabled = settings["enabled"] if settings["enabled"] is not None else sorted(found)
-    for table, names in (("enabled", enabled), ("disabled", settings["disabled"]), ("plugins", settings["plugins"])):
-        for name in names:
-            if name not in found:
-                raise SettingsInvalid("setting {table}: no plugin {name} is installed", table=table, name=name)
-    return [name for name in enabled if name not in settings["disabled"]]
+    """Names of the plugins that the settings enable, in order, installed or not."""
+    enabled = sorted(found) if settings["enabled"] is None else settings["enabled"]
+    return [name for name in dict.fromkeys(enabled) if name not in settings["disabled"]]
 
 
 def build_plugin(found: FoundPlugin, settings: Mapping[str, Any], clock: Clock, data_root: Path, hooks: AskHooks) -> object:
@@ -255,16 +305,41 @@ def build_plugin(found: FoundPlugin, settings: Mapping[str, Any], clock: Clock, 
 
     Raises SettingsInvalid where it can't be imported or made, or where a setting is wrong.
     """
-    try:
-        target: Any = found.load()
-    except Exception as error:
-        raise SettingsInvalid("plugin {name} can't be imported: {error!r}", name=found.name, error=error) from error
+    target = _load(found)
     schema = getattr(target, "settings_schema", NoSettings)
+    if not (isinstance(schema, type) and issubclass(schema, Schema)):
+        raise SettingsInvalid("plugin {name}: its settings_schema is no marshmallow Schema class", name=found.name)
     own = check_settings(schema(), settings["plugins"].get(found.name, {}), f"plugins.{found.name}")
-    if isinstance(target, ModuleType) or not inspect.isclass(target):
+    if not isinstance(target, type):
         return target
-    context = PluginContext(found.name, own, settings["mode"], settings["base_url"], hooks, clock, data_root)
+    make: Callable[[PluginContext], object] = target
     try:
-        return target(context)
-    except Exception as error:
-        raise SettingsInvalid("plugin {name} can't be started: {error!r}", name=found.name, error=error) from error
+        return make(PluginContext(found.name, own, settings["mode"], settings["base_url"], hooks, clock, data_root))
+    except (Exception, SystemExit) as error:
+        raise SettingsInvalid("plugin {name} can't be started: {error}", name=found.name, error=_in_one_line(error, own)) from error
+
+
+def declared_hooks(found: FoundPlugin) -> tuple[str, ...]:
+    """The hooks that a plugin means to implement, without making it; none where it can't be imported."""
+    try:
+        target = _load(found)
+    except SettingsInvalid:
+        return ()
+    manager = pluggy.PluginManager(PROJECT)
+    return tuple(name for name in dir(target) if manager.parse_hookimpl_opts(target, name) is not None)
+
+
+def _load(found: FoundPlugin) -> object:
+    try:
+        return found.load()
+    except (Exception, SystemExit) as error:
+        raise SettingsInvalid("plugin {name} can't be imported: {error}", name=found.name, error=_in_one_line(error, {})) from error
+
+
+def _in_one_line(error: BaseException, settings: Mapping[str, Any]) -> str:
+    """An error as text, without the secrets among the settings."""
+    words = f"{type(error).__name__}: {error}"
+    for secret in settings.values():
+        if isinstance(secret, Secret) and secret.reveal():
+            words = words.replace(secret.reveal(), repr(secret))
+    return " ".join(words.split())

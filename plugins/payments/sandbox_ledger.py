@@ -67,7 +67,7 @@ class Charge:
 class Entry:
     """A line of the books, as in table `payment`: a payment, or with `setup` the storing of a method without a charge.
 
-    method: the stored method that pays, or the one that was stored (`saves`).
+    method: the stored method that pays; with `saves` the one that was stored, None until then.
     """
 
     key: str
@@ -93,14 +93,14 @@ class Entry:
         return replace(self, status="declined", code=code, provider_code=provider_code)
 
     def result(self) -> PaymentResult:
-        captured, waiting = self.status == "captured", self.status == "requires_action"
+        waiting = self.status == "requires_action"
         return PaymentResult(
             self.status,
             Money(self.charged, self.currency),
             self.ref,
             action=Action("redirect", _with_parameter(self.return_url, "sandbox_3ds", self.ref)) if waiting else None,
             error=PaymentError(self.code, self.code == "insufficient_funds", self.provider_code) if self.code else None,  # type: ignore[arg-type]
-            saved_method=SavedMethod(self.method, "visa", "4242", "2099-12") if captured and self.saves and self.method else None,
+            saved_method=SavedMethod(self.method, "visa", "4242", "2099-12") if self.saves and self.method else None,
         )
 
 

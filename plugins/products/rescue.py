@@ -6,8 +6,6 @@ Additions are prorated, so that a support desk keeps its billing date.
 from plugins.products._provisioning import ProvisionedOverHttp
 from puesto import Plan, Price, Product, SeatRule, eur, gbp, hookimpl, usd
 
-CHANGES = {"seats_up": "prorate", "plan_up": "prorate"}
-
 STANDARD = Plan(
     id="rescue-standard",
     name={"en": "Standard", "es": "Estándar"},
@@ -24,7 +22,7 @@ STANDARD = Plan(
         "en": ("Remote control of PC and Mac", "Chat with customers", "Technician groups"),
         "es": ("Control remoto de PC y Mac", "Chat con los clientes", "Grupos de técnicos"),
     },
-    changes=CHANGES,
+    changes={"seats_up": "prorate", "plan_up": "prorate"},
 )
 
 ENTERPRISE = Plan(
@@ -44,7 +42,7 @@ ENTERPRISE = Plan(
         "es": ("Control remoto de PC, Mac y dispositivos móviles", "Vista de cámara en directo", "Informes de auditoría"),
     },
     seats=SeatRule(min=10, max=1000, step=10),
-    changes=CHANGES,
+    changes={"seats_up": "prorate", "plan_up": "prorate"},
 )
 
 

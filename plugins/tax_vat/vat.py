@@ -16,13 +16,18 @@ from typing import Literal
 from marshmallow import Schema, fields, validate
 
 from plugins.tax_vat.territories import member_state, place_of, vat_country
-from puesto import LineTax, Party, PluginContext, TaxDecision, TaxId, TaxRequest, hookimpl
+from puesto import CartView, CartWarning, LineTax, Message, Party, PluginContext, TaxDecision, TaxId, TaxRequest, hookimpl
 
 # Directive 2006/112/EC, art. 226(11a) wants the words "Reverse charge" on the invoice, in its language.
 REVERSE_CHARGE_NOTE = {
     "en": "Reverse charge: VAT to be accounted for by the recipient (Directive 2006/112/EC, art. 196)",
     "es": "Inversión del sujeto pasivo: el destinatario debe declarar el IVA (Directiva 2006/112/CE, art. 196)",
     "de": "Steuerschuldnerschaft des Leistungsempfängers (Richtlinie 2006/112/EG, Art. 196)",
+}
+
+NUMBER_WARNINGS = {
+    "invalid": "The registry does not know the VAT number: VAT is charged as without one. Correct the number.",
+    "unverified": "The VAT number could not be confirmed yet: VAT is charged as without one until it is.",
 }
 
 _Category = Literal["standard", "reverse_charge", "out_of_scope"]
@@ -58,6 +63,14 @@ class Vat:
         chosen = next(index for index, (_, applies, _) in enumerate(rules) if applies)
         trace = [(reason, f"{'yes' if applies else 'no'}: {facts}") for reason, applies, facts in rules[: chosen + 1]]
         return self._decide(request, rules[chosen][0], trace)
+
+    @hookimpl
+    def find_cart_warnings(self, cart: CartView) -> list[CartWarning]:
+        """Say that a VAT number does not count, and why: it stands in no registry, or none has confirmed it yet."""
+        status = cart.buyer.tax_id.status if cart.buyer.tax_id else "valid"
+        if status == "valid":
+            return []
+        return [CartWarning(f"tax-id-{status}", "/account/tax_id", Message(NUMBER_WARNINGS[status]))]
 
     def _rules(self, home: str, buyer: Party) -> Iterator[tuple[str, bool, str]]:
         place = place_of(buyer)

@@ -161,6 +161,12 @@ class PaymentProviderContract:
         assert provider.initiate_payment(request) == confirmed
         assert provider.retrieve_payment(reference(request, confirmed)) == confirmed
 
+    def test_confirming_what_is_settled_already_changes_nothing(self, provider: PaymentProvider) -> None:
+        request, result = self.pay(provider)
+
+        assert provider.confirm_payment(reference(request, result), {}) == result
+        assert provider.retrieve_payment(reference(request, result)) == result
+
     # --- refunds
 
     def test_a_full_refund_gives_everything_back_once(self, provider: PaymentProvider) -> None:

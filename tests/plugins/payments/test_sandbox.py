@@ -171,6 +171,15 @@ class TestSandbox(PaymentProviderContract):
 
         assert (confirmed.status, confirmed.saved_method) == ("declined", None)
 
+    def test_confirmed_twice_a_method_is_stored_once(self, provider):
+        request, waiting = self.pay(provider, token="tok_3ds", save_method=True)
+
+        first, second = (provider.confirm_payment(reference(request, waiting), {}) for _ in range(2))
+
+        assert (waiting.saved_method, first.status) == (None, "captured")
+        assert first.saved_method is not None
+        assert second == first
+
     def test_confirming_an_unknown_payment_raises(self, provider):
         with pytest.raises(PaymentUnknown):
             provider.confirm_payment(PaymentReference("pay_1", eur(1), "no such key"), {})

@@ -1,0 +1,205 @@
+"""Carts, their quote and their checkout."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from marshmallow import Schema, fields, validate
+
+from api.auth import needs
+from api.http import Blueprint, caller, engine, expected_version, keyed, keyed_request, replayable, tag
+from api.orders import OrderOut
+from api.schemas import ID, INTERVAL, Instant, QuoteOut, WarningOut
+from core import carts
+from core.checkout import checkout, quote_cart
+from core.payments import PaymentChoice
+from core.quotes import quote_document
+
+blueprint = Blueprint("carts", __name__, url_prefix="/v1/carts", description="What somebody is about to buy, try or change")
+
+
+class LineIn(Schema):
+    """A line: `buy` {plan, interval, seats}, `trial` {plan, seats} or `change` {subscription, seats?, plan?, interval?, release?}."""
+
+    mode = fields.String(required=True, validate=validate.OneOf(carts.MODES))
+    plan = fields.String(validate=ID)
+    interval = fields.String(validate=INTERVAL)
+    seats = fields.Integer(strict=True)
+    subscription = fields.String(validate=ID)
+    release = fields.List(fields.String(validate=ID), validate=validate.Length(max=1000))
+
+
+class LineChanges(Schema):
+    """Body of PATCH /v1/carts/{cart}/lines/{line}."""
+
+    plan = fields.String(validate=ID)
+    interval = fields.String(validate=INTERVAL)
+    seats = fields.Integer(strict=True)
+    release = fields.List(fields.String(validate=ID), validate=validate.Length(max=1000))
+
+
+class NewCart(Schema):
+    """Body of POST /v1/carts: an account, or country and currency of a cart without one."""
+
+    account = fields.String(validate=ID)
+    country = fields.String(validate=validate.Length(equal=2))
+    currency = fields.String(validate=validate.Length(equal=3))
+    lines = fields.List(fields.Nested(LineIn), load_default=list)
+
+
+class CartLineOut(Schema):
+    id = fields.String(required=True)
+    mode = fields.String(required=True)
+    plan = fields.String(required=True, allow_none=True)
+    interval = fields.String(required=True, allow_none=True)
+    seats = fields.Integer(required=True, allow_none=True)
+    subscription = fields.String(required=True, allow_none=True)
+    release = fields.List(fields.String(), required=True)
+
+
+class CartOut(Schema):
+    id = fields.String(required=True)
+    account = fields.String(required=True, allow_none=True)
+    status = fields.String(required=True)
+    country = fields.String(required=True)
+    currency = fields.String(required=True)
+    expires_at = Instant()
+    lines = fields.List(fields.Nested(CartLineOut), required=True)
+    warnings = fields.List(fields.Nested(WarningOut), required=True)
+    secret = fields.String(metadata={"description": "told once, for a cart without account; send it as Cart-Secret"})
+
+
+class Claim(Schema):
+    """Body of POST /v1/carts/{cart}/claim."""
+
+    account = fields.String(required=True, validate=ID)
+
+
+class Merge(Schema):
+    """Body of POST /v1/carts/{cart}/merge: what counts where both carts have the same line."""
+
+    cart = fields.String(required=True, validate=ID)
+    mode = fields.String(required=True, validate=validate.OneOf(carts.MERGE_MODES))
+
+
+class PaymentIn(Schema):
+    """A provider, with a token from its form or a stored method; `save` keeps the method for later."""
+
+    provider = fields.String(required=True, validate=ID)
+    token = fields.String(validate=validate.Length(1, 500))
+    payment_method = fields.String(validate=ID)
+    save = fields.Boolean(truthy={True}, falsy={False})
+
+
+class Checkout(Schema):
+    """Body of POST /v1/carts/{cart}/checkout. `payment` is left out where the quote says payment_required: false."""
+
+    quote = fields.String(required=True, validate=validate.Length(1, 100_000))
+    payment = fields.Nested(PaymentIn)
+    purchase_order = fields.String(validate=validate.Length(1, 100))
+
+
+@blueprint.post("")
+@blueprint.arguments(NewCart)
+@blueprint.response(201, CartOut)
+@keyed()
+def create_cart(body):
+    """Make a cart. One without an account needs no key: its secret opens it."""
+    if "account" in body:
+        caller().need("checkout")
+    lines = [_line(line) for line in body.pop("lines")]
+    cart, secret = carts.create_cart(engine(), caller(), lines, **body)
+    document = carts.cart_document(engine(), cart) | ({"secret": secret} if secret else {})
+    return document, 201, {"Location": f"/v1/carts/{cart.id}", **tag(cart.version)}
+
+
+@blueprint.get("/<cart_id>")
+@blueprint.response(200, CartOut)
+def get_cart(cart_id):
+    """Read a cart."""
+    return _shown(carts.get_cart(engine(), cart_id, caller()))
+
+
+@blueprint.delete("/<cart_id>")
+@blueprint.response(204)
+def delete_cart(cart_id):
+    """Remove a cart that was not ordered."""
+    carts.delete_cart(engine(), cart_id, caller(), expected_version())
+
+
+@blueprint.post("/<cart_id>/lines")
+@blueprint.arguments(LineIn)
+@blueprint.response(201, CartOut)
+@keyed()
+def add_line(body, cart_id):
+    """Add a line to an open cart."""
+    return _shown(carts.add_line(engine(), cart_id, caller(), _line(body), expected_version()), 201)
+
+
+@blueprint.patch("/<cart_id>/lines/<line_id>")
+@blueprint.arguments(LineChanges)
+@blueprint.response(200, CartOut)
+def change_line(body, cart_id, line_id):
+    """Change a line."""
+    return _shown(carts.change_line(engine(), cart_id, line_id, caller(), expected_version(), **body))
+
+
+@blueprint.delete("/<cart_id>/lines/<line_id>")
+@blueprint.response(200, CartOut)
+def remove_line(cart_id, line_id):
+    """Remove a line; the answer is what is left."""
+    return _shown(carts.remove_line(engine(), cart_id, line_id, caller(), expected_version()))
+
+
+@blueprint.post("/<cart_id>/claim")
+@needs("checkout")
+@blueprint.arguments(Claim)
+@blueprint.response(200, CartOut)
+@keyed()
+def claim(body, cart_id):
+    """Give a cart without account to an account. Send its secret as Cart-Secret."""
+    return _shown(carts.claim_cart(engine(), cart_id, caller(), body["account"]))
+
+
+@blueprint.post("/<cart_id>/merge")
+@needs("checkout")
+@blueprint.arguments(Merge)
+@blueprint.response(200, CartOut)
+@keyed()
+def merge(body, cart_id):
+    """Move the lines of another cart into this one, all or nothing."""
+    return _shown(carts.merge_carts(engine(), cart_id, body["cart"], caller(), body["mode"]))
+
+
+@blueprint.get("/<cart_id>/quote")
+@blueprint.response(200, QuoteOut)
+def get_quote(cart_id):
+    """The review: what ordering this cart costs now, line by line, and why."""
+    return quote_document(quote_cart(engine(), cart_id, caller()))
+
+
+@blueprint.post("/<cart_id>/checkout")
+@needs("checkout")
+@blueprint.arguments(Checkout)
+@blueprint.response(201, OrderOut)
+@keyed(required=True, whole=False)
+def check_out(body, cart_id):
+    """Order the cart as it was quoted, and pay."""
+    answer = checkout(
+        engine(),
+        cart_id,
+        caller(),
+        quote=body["quote"],
+        payment=PaymentChoice(**body["payment"]) if "payment" in body else None,
+        purchase_order=body.get("purchase_order"),
+        request=keyed_request(),
+    )
+    return replayable(answer, answer.body, 201, {"Location": f"/v1/orders/{answer.body['id']}"})
+
+
+def _line(body: dict[str, Any]) -> carts.LineInput:
+    return carts.LineInput(**{**body, "release": tuple(body.get("release", ()))})
+
+
+def _shown(cart: carts.Cart, status: int = 200) -> tuple[dict[str, Any], int, dict[str, str]]:
+    return carts.cart_document(engine(), cart), status, tag(cart.version)

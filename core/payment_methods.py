@@ -1,0 +1,148 @@
+"""Stored payment methods of an account: the provider's reference, and what may be shown of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import peewee
+
+from core.access import Caller, find, missing
+from core.accounts import Account
+from core.engine.database import InstantField, Row, refers_to
+from core.engine.engine import Engine
+from core.engine.values import new_id, to_json
+from core.errors import PaymentActionRequired, ValidationFailed
+from core.hooks.payments import Customer, PaymentRequest, PaymentResult, ProviderTimeout, ProviderUnavailable, SavedMethod
+from core.providers import call_provider, declined, unavailable
+from core.rules.money import zero
+
+
+class PaymentMethod(Row):
+    """A stored method. `default` is the one that renewals are charged to."""
+
+    id = peewee.CharField(primary_key=True, max_length=40)
+    account = refers_to(Account)
+    provider = peewee.CharField(max_length=64)
+    reference = peewee.CharField(max_length=255)
+    brand = peewee.CharField(max_length=40)
+    last4 = peewee.CharField(max_length=4)
+    expires = peewee.CharField(max_length=7, null=True)
+    default = peewee.BooleanField(default=False)
+    created_at = InstantField()
+    deleted_at = InstantField(null=True)
+
+    class Meta:
+        table_name = "payment_method"
+        indexes = ((("account", "provider", "reference"), True),)
+
+
+def save_at_provider(engine: Engine, account_id: str, caller: Caller, provider_name: str, token: str) -> SavedMethod:
+    """Have a provider store the method behind a token, without charging it. Outside any transaction; `add_method` comes next.
+
+    Raises PaymentDeclined, PaymentActionRequired, PaymentProviderUnavailable, ValidationFailed for a provider that is unknown or
+    can't store methods.
+    """
+    account = find(engine, Account, account_id, caller)
+    provider = engine.providers.get(provider_name)
+    if provider is None or not provider.capabilities.save_method:
+        able = ", ".join(p.name for p in engine.providers.values() if p.capabilities.save_method)
+        raise ValidationFailed("Choose a provider that stores methods: {able}.", pointer="/provider", able=able)
+    setup = new_id("set")
+    request = PaymentRequest(
+        payment_id=setup,
+        amount=zero(account.currency),
+        customer=customer_of(account),
+        idempotency_key=setup,
+        return_url=engine.settings["base_url"],
+        locale=account.locale,
+        token=token,
+        save_method=True,
+    )
+    try:
+        result = call_provider(engine, provider, PaymentResult, lambda: provider.save_method(request))
+    except (ProviderUnavailable, ProviderTimeout) as error:
+        raise unavailable(provider_name) from error
+    if result.action is not None:
+        raise PaymentActionRequired(
+            "The bank wants the buyer to confirm. Pay an order with this method and save it there.",
+            pointer="/token",
+            extra={"next_action": to_json(result.action)},
+        )
+    if result.saved_method is None:
+        raise declined(to_json(result.error))
+    return result.saved_method
+
+
+def add_method(engine: Engine, account_id: str, caller: Caller, provider: str, saved: SavedMethod) -> PaymentMethod:
+    """Write a method that was stored at its provider. Raises Missing."""
+    with engine.db.transaction():
+        account = find(engine, Account, account_id, caller)
+        return keep_method(engine, account.id, provider, saved)
+
+
+def keep_method(engine: Engine, account: str, provider: str, saved: SavedMethod) -> PaymentMethod:
+    """Write a stored method and make it the default, inside a transaction. One that is known already is not doubled."""
+    of_account = PaymentMethod.account == account
+    engine.db.execute(PaymentMethod.update(default=False).where(of_account))
+    same = of_account & (PaymentMethod.provider == provider) & (PaymentMethod.reference == saved.reference)
+    known: PaymentMethod | None = engine.db.first(PaymentMethod.select().where(same))
+    if known is not None:
+        engine.db.update(known, default=True, deleted_at=None)
+        return known
+    method = PaymentMethod(
+        id=new_id("pm"),
+        account=account,
+        provider=provider,
+        reference=saved.reference,
+        brand=saved.brand,
+        last4=saved.last4,
+        expires=saved.expires,
+        default=True,
+        created_at=engine.clock.now(),
+        deleted_at=None,
+    )
+    engine.db.insert(method)
+    return method
+
+
+def find_method(engine: Engine, method_id: str, account: str, pointer: str | None = None) -> PaymentMethod:
+    """A method that can be charged. Raises Missing, also for another account's; `pointer`: the field that names it."""
+    method = engine.db.get(PaymentMethod, method_id)
+    if method is None or method.account != account or method.deleted_at is not None:
+        raise missing("payment method", method_id, pointer)
+    return method
+
+
+def default_method(engine: Engine, account: str) -> PaymentMethod | None:
+    """The method that renewals are charged to, if there is one."""
+    usable = (PaymentMethod.account == account) & (PaymentMethod.default == True) & PaymentMethod.deleted_at.is_null()  # noqa: E712
+    method: PaymentMethod | None = engine.db.first(PaymentMethod.select().where(usable))
+    return method
+
+
+def delete_method(engine: Engine, account_id: str, method_id: str, caller: Caller) -> None:
+    """Forget a stored method, here and at its provider, where that is still installed.
+
+    Raises Missing, PaymentProviderUnavailable.
+    """
+    find(engine, Account, account_id, caller)
+    method = find_method(engine, method_id, account_id)
+    provider = engine.providers.get(method.provider)
+    if provider is not None:
+        try:
+            call_provider(engine, provider, type(None), lambda: provider.delete_method(method.reference))
+        except (ProviderUnavailable, ProviderTimeout) as error:
+            raise unavailable(provider.name) from error
+    with engine.db.transaction():
+        engine.db.update(method, deleted_at=engine.clock.now(), default=False)
+
+
+def customer_of(account: Account, purchase_order: str | None = None) -> Customer:
+    """The account, as providers see it."""
+    return Customer(account.id, account.name, account.email, account.country, purchase_order)
+
+
+def method_document(method: PaymentMethod) -> dict[str, Any]:
+    """The method as the API shows it: never its reference."""
+    names = ("id", "provider", "brand", "last4", "expires", "default")
+    return {name: getattr(method, name) for name in names}

@@ -1,0 +1,66 @@
+"""Payment providers, as the core calls them: by name, under a deadline, never inside a transaction."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from core.engine.engine import Engine
+from core.errors import PaymentDeclined, PaymentProviderUnavailable
+from core.hooks.payments import PaymentProvider, PaymentUnknown, ProviderMisconfigured, ProviderTimeout, ProviderUnavailable
+
+log = logging.getLogger("puesto.payments")
+T = TypeVar("T")
+
+
+def find_provider(engine: Engine, name: str) -> PaymentProvider:
+    """Raises PaymentProviderUnavailable where its plugin is not enabled (any more)."""
+    provider = engine.providers.get(name)
+    if provider is None:
+        raise PaymentProviderUnavailable("The payment provider {name} is not enabled.", name=name[:64], extra={"provider": name[:64]})
+    return provider
+
+
+def call_provider(engine: Engine, provider: PaymentProvider, answer: type[T], call: Callable[[], T]) -> T:
+    """Run a provider's method under its deadline; `answer` is the type that it must return.
+
+    Raises ProviderUnavailable (certainly nothing happened), ProviderTimeout (nobody knows) or PaymentUnknown: whatever else a
+    provider raises or answers counts as a time-out.
+    """
+    if engine.db.in_transaction():
+        raise RuntimeError("a provider is called outside any transaction")
+    try:
+        result = engine.plugins.with_deadline(provider.deadline, call)
+    except ProviderMisconfigured as error:
+        log.error("provider %s is misconfigured: %s", provider.name, error)
+        raise ProviderUnavailable(str(error)) from error
+    except (ProviderUnavailable, ProviderTimeout, PaymentUnknown):
+        raise
+    except TimeoutError as error:
+        raise ProviderTimeout(str(error)) from error
+    except Exception as error:
+        log.exception("provider %s raised", provider.name)
+        raise ProviderTimeout(f"{provider.name} raised {type(error).__name__}") from error
+    if not isinstance(result, answer):
+        log.error("provider %s answered %s instead of %s", provider.name, type(result).__name__, answer.__name__)
+        raise ProviderTimeout(f"{provider.name} answered nonsense")
+    return result
+
+
+def declined(error: dict[str, Any] | None) -> PaymentDeclined:
+    """The problem for a refused payment, from the error that was stored with it."""
+    code = (error or {}).get("code", "provider_error")
+    retryable = bool((error or {}).get("retryable"))
+    return PaymentDeclined(
+        "The payment was declined: {code}. Pay with another method.",
+        code=code,
+        extra={"decline_code": code, "retryable": retryable},
+    )
+
+
+def unavailable(provider: str) -> PaymentProviderUnavailable:
+    """The problem for a provider that is away."""
+    return PaymentProviderUnavailable(
+        "{provider} can't be reached. Nothing was charged; try again, or pay otherwise.", provider=provider, extra={"provider": provider}
+    )
