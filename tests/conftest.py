@@ -1,0 +1,61 @@
+"""Every test may ask for a whole shop (`shop`, `open_shop`) and for a client of its HTTP API (`client`)."""
+
+import itertools
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+from api.app import create_app
+from core.access import SCOPES, create_key
+from puesto.testing.shop import Shop, open_shop, shop
+
+__all__ = ["open_shop", "shop"]
+
+# A busy machine is no failure.
+settings.register_profile("any_machine", deadline=None)
+settings.load_profile("any_machine")
+
+
+class Client:
+    """A back end that calls the API with a secret key. Each POST carries an Idempotency-Key of its own unless told otherwise.
+
+    Answers are werkzeug's test responses: `.status_code`, `.json`, `.headers`.
+    """
+
+    _keys = itertools.count()
+
+    def __init__(self, shop: Shop, scopes: tuple[str, ...] = SCOPES) -> None:
+        self.shop = shop
+        self.app = create_app(shop.engine)
+        self._http = self.app.test_client()
+        _, self.secret = create_key(shop.engine, "test", list(scopes))
+
+    def __getattr__(self, method: str) -> Any:
+        return lambda path, json=None, **options: self.send(method.upper(), path, json, **options)
+
+    def send(self, method: str, path: str, json: Any = None, *, key: str | None = "", bearer: str | None = "", **options: Any) -> Any:
+        """key, bearer: None sends no such header; empty: a fresh key, this client's secret."""
+        headers = dict(options.pop("headers", {}))
+        if bearer is not None:
+            headers.setdefault("Authorization", f"Bearer {bearer or self.secret}")
+        if method == "POST" and key is not None:
+            headers.setdefault("Idempotency-Key", key or f"key-{next(self._keys)}")
+        return self._http.open(path, method=method, json=json, headers=headers, **options)
+
+    def token(self, user: Any) -> str:
+        """An account token of a user."""
+        return str(self.post(f"/v1/accounts/{user.account}/tokens", {"user": user.id}).json["token"])
+
+    def check_out(self, cart: str, token: str = "tok_ok", **options: Any) -> Any:
+        """Order a cart as it is quoted now."""
+        quote = self.get(f"/v1/carts/{cart}/quote").json
+        body = {"quote": quote["quote"]}
+        if quote["payment_required"]:
+            body["payment"] = {"provider": "sandbox", "token": token}
+        return self.post(f"/v1/carts/{cart}/checkout", body, **options)
+
+
+@pytest.fixture
+def client(shop: Shop) -> Client:
+    return Client(shop)
