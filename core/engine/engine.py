@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import peewee
@@ -12,7 +13,17 @@ import peewee
 from core.engine.clock import Clock, SystemClock, TestClock
 from core.engine.database import Database, Row
 from core.engine.jobs import Jobs
-from core.engine.plugins import AskHooks, FoundPlugin, PluginInfo, Plugins, build_plugin, choose_plugins, find_plugins
+from core.engine.plugins import (
+    AskHooks,
+    FoundPlugin,
+    PluginInfo,
+    Plugins,
+    build_plugin,
+    choose_plugins,
+    declared_hooks,
+    find_plugins,
+    misnamed_plugins,
+)
 from core.engine.registry import Registry, collect_products, collect_providers
 from core.engine.settings import load_settings
 from core.errors import PuestoError, SettingsInvalid
@@ -32,7 +43,7 @@ class Engine:
     clock:    None: the machine's clock in live mode, a movable one in sandbox mode.
     plugins:  further plugins by name, beside the installed ones: modules, or classes made with a PluginContext.
 
-    Raises SettingsInvalid, in one line that names what is wrong.
+    Raises SettingsInvalid, in one line that names what is wrong, or PluginFailed where a plugin fails as it registers.
     """
 
     def __init__(
@@ -44,9 +55,12 @@ class Engine:
         self.db = Database(self.settings["database"])
         self.jobs = Jobs(self)
         self.plugins = Plugins()
-        self._found = find_plugins() | {name: _given(name, plugin) for name, plugin in (plugins or {}).items()}
-        for name in choose_plugins(self._found, self.settings):
-            self.plugins.register(name, self._build(name))
+        found = find_plugins() | {name: _given(name, plugin) for name, plugin in (plugins or {}).items()}
+        for error in misnamed_plugins(found, self.settings).values():
+            raise error
+        hooks = AskHooks(self.plugins)
+        for name in choose_plugins(found, self.settings):
+            self.plugins.register(name, build_plugin(found[name], self.settings, self.clock, self.data_root, hooks))
         self.plugins.finish()
         self.products: Registry = collect_products(self.plugins)
         self.providers = collect_providers(self.plugins)
@@ -56,9 +70,6 @@ class Engine:
         """The folder for files, beside the database: `shop.db` keeps them in `shop-data/`."""
         path = Path(self.db.path)
         return path.with_name(f"{path.stem}-data")
-
-    def _build(self, name: str) -> object:
-        return build_plugin(self._found[name], self.settings, self.clock, self.data_root, AskHooks(self.plugins))
 
     # --- the movable clock of a sandbox
 
@@ -78,38 +89,49 @@ class Engine:
             self.refresh_clock()
             self.clock.move_to(instant)
             seconds = self.clock.offset.total_seconds()
-            self.db.execute(ClockOffset.replace(id=1, seconds=seconds))
+            if not self.db.execute(ClockOffset.update(seconds=seconds).where(ClockOffset.id == 1)):
+                self.db.insert(ClockOffset(id=1, seconds=seconds))
 
     def close(self) -> None:
-        self.plugins.close()
-        self.db.close()
+        """Let go of the database: every thread's connection."""
+        self.db.close_all()
 
 
 def inspect_plugins(settings: Mapping[str, Any]) -> list[PluginInfo]:
-    """What `puesto plugins` shows: every installed plugin, enabled or not, its hooks and what is wrong with it. Never raises."""
+    """What `puesto plugins` shows: the enabled plugins in their order, then the others, then names that nothing installed goes by.
+
+    Never raises, and leaves nothing behind: what plugins write goes to a folder that is removed. A plugin that clashes with one
+    before it has that as its problem. A plugin that is not enabled is imported, but not made.
+    """
     found = find_plugins()
-    try:
-        enabled = choose_plugins(found, settings)
-    except SettingsInvalid as error:
-        return [PluginInfo(name, plugin.source, False, problem=str(error)) for name, plugin in found.items()]
-    order = enabled + [name for name in found if name not in enabled]
-    return [_inspect(found[name], name in enabled, settings) for name in order]
+    enabled, misnamed = choose_plugins(found, settings), misnamed_plugins(found, settings)
+    working: dict[str, object] = {}
+    infos = []
+    with TemporaryDirectory(prefix="puesto-", ignore_cleanup_errors=True) as folder:
+        for name in dict.fromkeys([*enabled, *found, *misnamed]):
+            if name in misnamed:
+                infos.append(PluginInfo(name, "not installed", name in enabled, problem=str(misnamed[name])))
+            else:
+                problem = _try_out(found[name], settings, Path(folder), working) if name in enabled else None
+                infos.append(PluginInfo(name, found[name].source, name in enabled, declared_hooks(found[name]), problem))
+    return infos
 
 
-def _inspect(found: FoundPlugin, enabled: bool, settings: Mapping[str, Any]) -> PluginInfo:
-    if not enabled:
-        return PluginInfo(found.name, found.source, False)
+def _try_out(found: FoundPlugin, settings: Mapping[str, Any], folder: Path, working: dict[str, object]) -> str | None:
+    """What is wrong with a plugin beside those that work; it joins them where nothing is."""
     plugins = Plugins()
-    data_root = Path(Database(settings["database"]).path)
     try:
-        plugin = build_plugin(found, settings, SystemClock(), data_root.with_name(f"{data_root.stem}-data"), AskHooks(plugins))
-        plugins.register(found.name, plugin)
+        plugin = build_plugin(found, settings, SystemClock(), folder, AskHooks(plugins))
+        together = {**working, found.name: plugin}
+        for name, each in together.items():
+            plugins.register(name, each)
         plugins.finish()
         collect_products(plugins)
         collect_providers(plugins)
     except PuestoError as error:
-        return PluginInfo(found.name, found.source, True, problem=str(error))
-    return PluginInfo(found.name, found.source, True, hooks=plugins.hooks_of(found.name))
+        return str(error)
+    working[found.name] = plugin
+    return None
 
 
 def _given(name: str, plugin: object) -> FoundPlugin:

@@ -17,7 +17,8 @@ from datetime import datetime
 from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, TypeVar
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import pluggy
 from marshmallow import Schema
@@ -117,9 +118,9 @@ class Plugins:
         self._manager = pluggy.PluginManager(PROJECT)
         for kind in kinds:
             self._manager.add_hookspecs(kind)
-        self.policies: dict[str, HookPolicy] = {
-            name: member.puesto_policy for kind in kinds for name, member in vars(kind).items() if hasattr(member, "puesto_policy")
-        }
+        specs = {name: spec for kind in kinds for name, spec in vars(kind).items() if hasattr(spec, "puesto_policy")}
+        self.policies: dict[str, HookPolicy] = {name: spec.puesto_policy for name, spec in specs.items()}
+        self._returns: dict[str, Any] = {name: get_type_hints(spec)["return"] for name, spec in specs.items()}
         # In the order in which they are asked; filled once everything is registered.
         self._implementations: dict[str, list[pluggy.HookImpl]] = {}
         self._names: list[str] = []
@@ -200,9 +201,10 @@ class Plugins:
         for implementation in self._implementations[hook]:
             try:
                 answer = self._call(hook, implementation, arguments)
-            except PluginFailed:
+            except PuestoError as error:
                 if self.policies[hook].failure != "skip":
                     raise
+                log.warning("plugin %s is skipped: %s", implementation.plugin_name, error)
                 skipped.append(implementation.plugin_name)
                 continue
             if answer is not None:
@@ -212,13 +214,25 @@ class Plugins:
         policy, plugin = self.policies[hook], implementation.plugin_name
         call = partial(implementation.function, **{name: arguments[name] for name in implementation.argnames})
         try:
-            return _traced(f"{plugin}.{hook}", partial(self.with_deadline, policy.deadline, call) if policy.network else call)
+            answer = _traced(f"{plugin}.{hook}", partial(self.with_deadline, policy.deadline, call) if policy.network else call)
         except PuestoError:
             raise  # a refusal with a reason that the caller may see
         except (Exception, SystemExit) as error:
             problem = f"gave {error}" if isinstance(error, DeadlineExceeded) else f"raised {type(error).__name__}"
             log.warning("plugin %s: %s %s", plugin, hook, problem, exc_info=True)
             raise plugin_failed(plugin, hook, problem) from error
+        if answer is not None and not _fits(answer, self._returns[hook]):
+            raise plugin_failed(plugin, hook, f"answered {type(answer).__name__}, which is not what the hook returns")
+        return answer
+
+
+def _fits(answer: object, kind: Any) -> bool:
+    """Whether an answer is what a specification returns: an object of a class, a list of them, one of several kinds. None: anything."""
+    if get_origin(kind) in (Union, UnionType):
+        return any(_fits(answer, each) for each in get_args(kind) if each is not NoneType)
+    if get_origin(kind) is list:
+        return isinstance(answer, list | tuple) and all(_fits(item, get_args(kind)[0]) for item in answer)
+    return kind is NoneType or isinstance(answer, get_origin(kind) or kind)
 
 
 def _traced(name: str, call: Callable[[], T]) -> T:
@@ -278,7 +292,7 @@ def find_plugins() -> dict[str, FoundPlugin]:
 
 def _ambiguous(one: FoundPlugin, other: FoundPlugin) -> FoundPlugin:
     def load() -> object:
-        raise SettingsInvalid("two packages bring a plugin {name}", name=one.name)
+        raise ImportError("two packages bring a plugin of this name")
 
     return FoundPlugin(one.name, f"{one.source}, {other.source}", load)
 
@@ -326,7 +340,7 @@ def declared_hooks(found: FoundPlugin) -> tuple[str, ...]:
     except SettingsInvalid:
         return ()
     manager = pluggy.PluginManager(PROJECT)
-    return tuple(name for name in dir(target) if manager.parse_hookimpl_opts(target, name) is not None)
+    return tuple(sorted(opts["specname"] or name for name in dir(target) if (opts := manager.parse_hookimpl_opts(target, name))))
 
 
 def _load(found: FoundPlugin) -> object:
@@ -339,7 +353,14 @@ def _load(found: FoundPlugin) -> object:
 def _in_one_line(error: BaseException, settings: Mapping[str, Any]) -> str:
     """An error as text, without the secrets among the settings."""
     words = f"{type(error).__name__}: {error}"
-    for secret in settings.values():
-        if isinstance(secret, Secret) and secret.reveal():
-            words = words.replace(secret.reveal(), repr(secret))
+    for secret in filter(None, _secrets(settings)):
+        words = words.replace(secret, "...")
     return " ".join(words.split())
+
+
+def _secrets(value: object) -> Iterator[str]:
+    if isinstance(value, Secret):
+        yield value.reveal()
+    elif isinstance(value, Mapping | list):
+        for each in value.values() if isinstance(value, Mapping) else value:
+            yield from _secrets(each)

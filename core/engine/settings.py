@@ -10,7 +10,9 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from babel.numbers import is_currency
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
 from core.errors import SettingsInvalid
@@ -39,29 +41,48 @@ class SecretField(fields.Field[Secret]):
     """A secret, named by reference: `env:NAME` or `file:/path`. A value written out is refused."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Secret:
+        # What stands behind the colon is not repeated in an error: it may be the secret itself, by mistake.
         kind, _, where = value.partition(":") if isinstance(value, str) else ("", "", "")
         if kind == "env" and where:
             if where not in os.environ:
-                raise ValidationError(f"the environment has no {where}")
+                raise ValidationError("the environment variable that it names is not set")
             return Secret(os.environ[where])
         if kind == "file" and where:
             try:
                 return Secret(Path(where).read_text().strip())
-            except OSError as error:
-                raise ValidationError(f"can't read {where}: {error.strerror}") from None
+            except (OSError, ValueError):
+                raise ValidationError("the file that it names can't be read as text") from None
         raise ValidationError("write a secret as env:NAME or file:/path, never its value")
+
+
+def _check_currency(value: str) -> None:
+    if not is_currency(value):
+        raise ValidationError("write an ISO 4217 code such as EUR")
+
+
+def _check_time_zone(value: str) -> None:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValidationError("write an IANA name such as Europe/Madrid") from None
+
+
+def _check_tables(value: Mapping[str, Any]) -> None:
+    for name, table in value.items():
+        if not isinstance(table, Mapping):
+            raise ValidationError({name: ["the settings of a plugin are a table"]})
 
 
 class SellerSettings(Schema):
     """Who sells: printed on invoices, and the home country of tax."""
 
     name = fields.String(load_default="Puesto Demo, S.L.")
-    country = fields.String(load_default="ES", validate=validate.Length(equal=2))
+    country = fields.String(load_default="ES", validate=validate.Regexp(r"[A-Z]{2}\Z", error="write an ISO 3166-1 code such as ES"))
     address = fields.String(load_default="Calle Mayor 1, 28013 Madrid")
     email = fields.Email(load_default="billing@puesto.example")
     tax_id = fields.String(load_default="ESB99286320")
-    time_zone = fields.String(load_default="Europe/Madrid")
-    currency = fields.String(load_default="EUR", validate=validate.Length(equal=3))
+    time_zone = fields.String(load_default="Europe/Madrid", validate=_check_time_zone)
+    currency = fields.String(load_default="EUR", validate=_check_currency)
 
 
 class CoreSettings(Schema):
@@ -82,7 +103,7 @@ class CoreSettings(Schema):
     quote_minutes = fields.Integer(load_default=30, validate=validate.Range(1, 24 * 60))
     cart_days = fields.Integer(load_default=30, validate=validate.Range(1, 365))
     seller = fields.Nested(SellerSettings, load_default=lambda: SellerSettings().load({}))
-    plugins = fields.Dict(keys=fields.String(), values=fields.Dict(keys=fields.String()), load_default=dict)
+    plugins = fields.Dict(keys=fields.String(), load_default=dict, validate=_check_tables)
 
 
 def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -95,39 +116,66 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = 
     path = path or (Path(given) if given else Path("puesto.toml"))
     raw: dict[str, Any] = {}
     if path.exists():
-        try:
-            raw = tomllib.loads(path.read_text())
-        except tomllib.TOMLDecodeError as error:
-            raise SettingsInvalid("{path} is no TOML: {error}", path=path, error=error) from None
+        raw = _read(path)
     elif given:
         raise SettingsInvalid("PUESTO_CONFIG names {path}, which does not exist", path=path)
-    for name, value in environ.items():
-        if name.startswith(ENVIRONMENT_PREFIX) and name not in NOT_SETTINGS:
-            _put(raw, name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__"), value)
+    for variable in sorted(environ):
+        if variable.startswith(ENVIRONMENT_PREFIX) and variable not in NOT_SETTINGS:
+            _put(raw, variable, environ[variable])
     return check_settings(CoreSettings(), raw)
 
 
 def check_settings(schema: Schema, raw: Mapping[str, Any], where: str = "") -> dict[str, Any]:
-    """`raw` as the schema loads it. `where` is the table it stands in, for the message. Raises SettingsInvalid."""
+    """`raw` as the schema loads it; a list may be given as text with commas, as the environment does.
+
+    where: the table it stands in, for the message. Raises SettingsInvalid.
+    """
     try:
-        loaded: dict[str, Any] = schema.load(raw, unknown=RAISE)
+        loaded: dict[str, Any] = schema.load(_split_lists(schema, raw), unknown=RAISE)
     except ValidationError as error:
-        name, problem = _first(dict(error.messages_dict), where)
+        name, problem = _first(error.messages, where)
         raise SettingsInvalid("setting {name}: {problem}", name=name, problem=problem) from None
     return loaded
 
 
-def _put(raw: dict[str, Any], path: list[str], value: str) -> None:
-    for part in path[:-1]:
-        raw = raw.setdefault(part, {})
-    # Lists are written with commas in the environment; nothing else needs structure there.
-    raw[path[-1]] = [v.strip() for v in value.split(",") if v.strip()] if path[-1] in ("enabled", "disabled") else value
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsInvalid("{path} can't be read: {error}", path=path, error=error.strerror) from None
+    except ValueError as error:  # TOMLDecodeError, UnicodeDecodeError
+        raise SettingsInvalid("{path} is no TOML: {error}", path=path, error=error) from None
 
 
-def _first(messages: Mapping[str, Any], where: str) -> tuple[str, str]:
-    name, problem = next(iter(messages.items()))
-    path = f"{where}.{name}" if where else str(name)
-    if isinstance(problem, Mapping):
-        return _first({str(k): v for k, v in problem.items()}, path)
-    words = problem[0] if isinstance(problem, list) else str(problem)
-    return path, "there is no such setting" if words == "Unknown field." else words
+def _put(raw: dict[str, Any], variable: str, value: str) -> None:
+    """Place a variable: PUESTO_SELLER__NAME is `name` in the table `seller`."""
+    *tables, name = variable.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
+    for depth, table in enumerate(tables, 1):
+        raw = raw.setdefault(table, {})
+        if not isinstance(raw, dict):
+            whole = ".".join(tables[:depth])
+            raise SettingsInvalid("setting {name}: it has a value, and {variable} names a part of it", name=whole, variable=variable)
+    raw[name] = value
+
+
+def _split_lists(schema: Schema, raw: Mapping[str, Any]) -> dict[str, Any]:
+    table = dict(raw)
+    for name, field in schema.load_fields.items():
+        key = field.data_key or name
+        value = table.get(key)
+        if isinstance(field, fields.List) and isinstance(value, str):
+            table[key] = [item.strip() for item in value.split(",") if item.strip()]
+        elif isinstance(field, fields.Nested) and isinstance(value, Mapping):
+            table[key] = _split_lists(field.schema, value)
+    return table
+
+
+def _first(problem: Any, path: str) -> tuple[str, str]:
+    """The first of marshmallow's messages, as the path of the setting and the words."""
+    while not isinstance(problem, str):
+        if isinstance(problem, list):
+            problem = problem[0]
+        else:
+            name, problem = next(iter(problem.items()))
+            path = path if name == "_schema" else f"{path}.{name}".lstrip(".")
+    return path, "there is no such setting" if problem == "Unknown field." else problem

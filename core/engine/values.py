@@ -40,8 +40,10 @@ def to_json(value: Any) -> Any:
         return format(value, "f")
     if isinstance(value, Mapping):
         return {str(k): to_json(v) for k, v in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
+    if isinstance(value, list | tuple):
         return [to_json(v) for v in value]
-    if is_dataclass(value):
+    if isinstance(value, set | frozenset):
+        return sorted(to_json(v) for v in value)  # alike in every process, since documents are sealed by their hash
+    if is_dataclass(value) and not isinstance(value, type):
         return {f.name: to_json(getattr(value, f.name)) for f in fields(value)}
     raise TypeError(f"{type(value).__name__} has no JSON form")

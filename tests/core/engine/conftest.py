@@ -15,7 +15,7 @@ def install(tmp_path, monkeypatch):
         module = plugin.partition(":")[0]
         modules.append(module)
         (site / f"{module}.py").write_text(source)
-        metadata = site / f"{distribution}-1.0.dist-info"
+        metadata = site / f"{distribution.replace('-', '_')}-1.0.dist-info"
         metadata.mkdir()
         (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
         (metadata / "entry_points.txt").write_text(f"[puesto]\n{name or distribution} = {plugin}\n")

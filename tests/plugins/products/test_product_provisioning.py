@@ -108,7 +108,6 @@ def test_every_bundled_product_calls_its_own_url_through_the_hook(server, start,
     plugins.finish()
 
     plugins.call_plugin("product", "provision", request=GRANT)
-    plugins.close()
 
     assert [body["action"] for _, _, body in server.received] == ["grant"]
 

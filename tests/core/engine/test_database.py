@@ -1,0 +1,587 @@
+import logging
+import signal
+import sqlite3
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime, timedelta, timezone
+
+import peewee
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.engine.database import Database, DayField, FairLock, InstantField, JsonField, Row, refers_to
+from core.errors import DatabaseUnavailable, NoSeatLeft, SettingsInvalid
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+class Shelf(Row):
+    id = peewee.CharField(primary_key=True)
+    seats = peewee.IntegerField(default=0)
+    text = peewee.TextField(null=True)
+
+
+class Note(Row):
+    shelf = refers_to(Shelf)
+    at = InstantField(null=True)
+    day = DayField(null=True)
+    data = JsonField(null=True)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "shop.db"
+
+
+@pytest.fixture
+def db(path):
+    database = Database(f"sqlite:///{path}")
+    for model in (Shelf, Note):
+        peewee.SchemaManager(model, database.raw()).create_all()
+    yield database
+    database.close_all()
+
+
+@pytest.fixture
+def elsewhere(path):
+    """A connection as another process has it, which never waits."""
+    connection = sqlite3.connect(path, timeout=0, isolation_level=None)
+    yield connection
+    connection.close()
+
+
+def ids(db):
+    return [shelf.id for shelf in db.all(Shelf.select().order_by(Shelf.id))]
+
+
+def committed(elsewhere):
+    return [row[0] for row in elsewhere.execute("SELECT id FROM shelf ORDER BY id")]
+
+
+# --- opening
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "shop.db", "sqlite:///", "sqlite://shop.db", "SQLITE:///shop.db", "postgresql://puesto:hunter2@db/shop", "mysql:///hunter2"],
+)
+def test_a_url_of_another_kind_is_refused_without_showing_it(url):
+    with pytest.raises(SettingsInvalid) as refused:
+        Database(url)
+
+    assert str(refused.value) == "setting database: write sqlite:///file.db, or sqlite:////folder/file.db for an absolute path"
+
+
+def test_three_slashes_are_relative_and_four_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    for url in ("sqlite:///near.db", f"sqlite:///{tmp_path}/far.db"):
+        database = Database(url)
+        database.raw().connect()
+        database.close_all()
+
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["far.db", "near.db"]
+
+
+def test_nothing_is_opened_before_the_first_statement(path):
+    Database(f"sqlite:///{path}")
+
+    assert not path.exists()
+
+
+def test_commits_are_synced_to_disk_and_foreign_keys_are_kept(db):
+    pragmas = {name: db.raw().execute_sql(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous", "foreign_keys")}
+
+    assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+    with pytest.raises(peewee.IntegrityError):
+        db.insert(Note(shelf="nowhere"))
+
+
+@pytest.mark.parametrize("content", [None, b"this is a text file, whatever its name says" * 100], ids=["no such folder", "no database"])
+def test_a_file_that_is_no_database_is_a_database_that_is_away(tmp_path, content):
+    path = tmp_path / "folder" / "shop.db"
+    if content is not None:
+        path.parent.mkdir()
+        path.write_bytes(content)
+
+    with pytest.raises(DatabaseUnavailable):
+        Database(f"sqlite:///{path}").all(Shelf.select())
+
+
+# --- reading and writing
+
+
+def test_rows_are_inserted_read_updated_and_deleted(db):
+    one, two = Shelf(id="one", seats=1), Shelf(id="two", seats=2)
+    db.insert(one, two)
+    db.insert()
+
+    db.update(one, seats=5, text="five")
+    db.delete(two)
+
+    assert (one.seats, one.text) == (5, "five")
+    read = db.get(Shelf, "one")
+    assert (read.seats, read.text) == (5, "five")
+    assert db.get(Shelf, "two") is None
+    assert db.first(Shelf.select().where(Shelf.seats > 5)) is None
+    assert (db.count(Shelf.select()), db.scalar(Shelf.select(peewee.fn.SUM(Shelf.seats)))) == (1, 5)
+
+
+def test_execute_tells_how_many_rows_it_touched(db):
+    db.insert(Shelf(id="one"), Shelf(id="two"))
+
+    assert db.execute(Shelf.update(seats=3)) == 2
+    assert db.execute(Shelf.update(seats=3).where(Shelf.id == "three")) == 0
+    assert db.execute(Shelf.delete().where(Shelf.id == "one")) == 1
+
+
+def test_a_row_keeps_its_values_where_the_update_fails(db):
+    shelf = Shelf(id="one", seats=1)
+    db.insert(shelf)
+
+    with pytest.raises(peewee.IntegrityError):
+        db.update(shelf, seats=None)
+
+    assert shelf.seats == db.get(Shelf, "one").seats == 1
+
+
+def test_a_reference_holds_the_id_and_loads_nothing(db):
+    db.insert(Shelf(id="one"))
+    db.insert(Note(shelf="one"))
+
+    note = db.first(Note.select())
+
+    assert note.shelf == "one"
+    assert Note.shelf.column_name == "shelf"
+
+
+def test_values_come_back_as_they_were_written(db):
+    db.insert(Shelf(id="one"))
+    madrid = datetime(2026, 3, 1, 13, 0, 0, 123_456, tzinfo=timezone(timedelta(hours=1)))
+
+    db.insert(Note(shelf="one", at=madrid, day=date(2026, 3, 1), data={"name": "Ñandú", "seats": [1, None, True]}), Note(shelf="one"))
+
+    full, empty = db.all(Note.select().order_by(Note.id))
+    assert (full.at, full.at.tzinfo, full.day) == (madrid, UTC, date(2026, 3, 1))
+    assert full.data == {"name": "Ñandú", "seats": [1, None, True]}
+    assert (empty.at, empty.day, empty.data) == (None, None, None)
+
+
+INSTANTS = st.datetimes(min_value=datetime(1970, 1, 2), max_value=datetime(2100, 1, 1), timezones=st.timezones())
+
+
+@given(INSTANTS, INSTANTS)
+def test_instants_order_as_text_as_they_do_in_time(one, other):
+    field = InstantField()
+
+    assert (field.db_value(one) < field.db_value(other)) == (one.astimezone(UTC) < other.astimezone(UTC))
+    assert field.python_value(field.db_value(one)) == one.astimezone(UTC)
+
+
+# --- transactions
+
+
+def test_a_transaction_is_seen_elsewhere_once_it_is_in(db, elsewhere):
+    with db.transaction():
+        db.insert(Shelf(id="one"))
+        inside = (db.in_transaction(), ids(db), committed(elsewhere))
+
+    assert inside == (True, ["one"], [])
+    assert (db.in_transaction(), committed(elsewhere)) == (False, ["one"])
+
+
+def test_a_write_outside_a_transaction_is_one_of_its_own(db, elsewhere):
+    db.insert(Shelf(id="one"))
+
+    assert committed(elsewhere) == ["one"]
+
+
+def test_any_exception_rolls_back_and_comes_out_as_it_is(db):
+    error = NoSeatLeft("No seat is left.")
+
+    with pytest.raises(NoSeatLeft) as raised, db.transaction():
+        db.insert(Shelf(id="one"))
+        raise error
+
+    assert raised.value is error
+    assert ids(db) == []
+
+
+def test_a_transaction_inside_another_is_part_of_it(db, elsewhere):
+    with pytest.raises(ValueError, match="changed my mind"), db.transaction():
+        with db.transaction():
+            db.insert(Shelf(id="one"))
+        inside = (db.in_transaction(), committed(elsewhere))
+        raise ValueError("changed my mind")
+
+    assert inside == (True, [])
+    assert ids(db) == []
+
+
+def test_a_transaction_holds_the_write_lock_from_its_beginning(db, elsewhere):
+    with db.transaction():
+        with pytest.raises(sqlite3.OperationalError, match="database is locked"):
+            elsewhere.execute("BEGIN IMMEDIATE")
+        readable = committed(elsewhere)
+
+    assert readable == []
+    elsewhere.execute("BEGIN IMMEDIATE")
+
+
+def test_who_reads_and_then_writes_never_works_on_old_data(path, db):
+    db.insert(Shelf(id="one"))
+    other_process = Database(f"sqlite:///{path}")  # with a queue of its own
+
+    def take_seats(database):
+        for _ in range(20):
+            with database.transaction():
+                shelf = database.lock(Shelf, "one")
+                database.update(shelf, seats=shelf.seats + 1)
+        database.close()
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(take_seats, [db, db, other_process, other_process]))
+
+    assert db.get(Shelf, "one").seats == 80
+
+
+def test_a_row_is_locked_inside_a_transaction_only(db):
+    with pytest.raises(RuntimeError, match="lock a row inside a transaction"):
+        db.lock(Shelf, "one")
+
+
+def test_a_key_that_exists_is_no_database_that_is_away(db):
+    db.insert(Shelf(id="one"))
+
+    with pytest.raises(peewee.IntegrityError):
+        db.insert(Shelf(id="one"))
+    with pytest.raises(peewee.IntegrityError), db.transaction(), db.transaction():
+        db.insert(Shelf(id="two"))
+        db.insert(Shelf(id="one"))
+
+    assert ids(db) == ["one"]
+
+
+# --- after commit
+
+
+def test_what_is_to_follow_a_commit_runs_once_and_in_order_when_it_is_in(db, elsewhere):
+    seen = []
+
+    def tell():
+        seen.append(("tell", committed(elsewhere)))
+
+    with db.transaction():
+        db.after_commit(tell)
+        with db.transaction():
+            db.after_commit(lambda: seen.append("second"))
+            db.after_commit(tell)
+        db.insert(Shelf(id="one"))
+        before = list(seen)
+
+    assert before == []
+    assert seen == [("tell", ["one"]), "second"]
+
+
+def test_nothing_follows_a_transaction_that_is_rolled_back_nor_the_one_after_it(db):
+    seen = []
+
+    with pytest.raises(ValueError), db.transaction():
+        db.after_commit(lambda: seen.append("never"))
+        raise ValueError
+    with db.transaction():
+        pass
+
+    assert seen == []
+
+
+def test_what_fails_after_a_commit_is_logged_and_hides_nothing(db, caplog):
+    seen = []
+
+    def fail():
+        raise OSError("the queue is full")
+
+    with db.transaction():
+        db.after_commit(fail)
+        db.after_commit(lambda: seen.append("nudged"))
+        db.insert(Shelf(id="one"))
+
+    assert (ids(db), seen) == (["one"], ["nudged"])
+    [record] = caplog.records
+    assert (record.name, record.levelno, record.exc_info[0]) == ("puesto.database", logging.ERROR, OSError)
+
+
+def test_outside_a_transaction_it_runs_at_once_and_fails_as_quietly(db, caplog):
+    seen = []
+
+    db.after_commit(lambda: seen.append("now"))
+    db.after_commit(lambda: 1 / 0)
+
+    assert (seen, len(caplog.records)) == (["now"], 1)
+
+
+def test_what_follows_a_commit_may_write(db):
+    with db.transaction():
+        db.after_commit(lambda: db.insert(Shelf(id="two")))
+        db.after_commit(lambda: db.insert(Shelf(id="three")))
+        db.insert(Shelf(id="one"))
+
+    assert ids(db) == ["one", "three", "two"]
+
+
+def test_threads_have_their_own_transactions_and_what_follows_them(db):
+    seen = []
+
+    def look():
+        db.after_commit(lambda: seen.append("other thread"))
+        result = (db.in_transaction(), ids(db))
+        db.close()
+        return result
+
+    with db.transaction(), ThreadPoolExecutor(1) as thread:
+        db.insert(Shelf(id="one"))
+        db.after_commit(lambda: seen.append("this thread"))
+        other = thread.submit(look).result()
+
+    assert other == (False, [])
+    assert seen == ["other thread", "this thread"]
+
+
+# --- a database that is away
+
+
+def away(db):
+    """Try to write two rows in one transaction, the second a large one; what is told."""
+    with pytest.raises(DatabaseUnavailable) as raised, db.transaction():
+        db.insert(Shelf(id="small"))
+        db.insert(Shelf(id="large", text="x" * 1_000_000))
+    return str(raised.value)
+
+
+def works_again(db):
+    db.insert(Shelf(id="later"))
+    return ids(db) == ["later"]
+
+
+def test_a_full_disk_leaves_nothing_half_written_and_works_once_there_is_room(db):
+    [used] = db.raw().execute_sql("PRAGMA page_count").fetchone()
+    db.raw().execute_sql(f"PRAGMA max_page_count = {used + 2}")
+
+    assert away(db) == "The database can't be reached or written: database or disk is full."
+    assert (ids(db), db.in_transaction()) == ([], False)
+
+    db.raw().execute_sql(f"PRAGMA max_page_count = {used + 1000}")
+    assert works_again(db)
+
+
+def test_a_database_that_may_only_be_read_says_so(db):
+    db.raw().execute_sql("PRAGMA query_only = 1")
+
+    assert away(db) == "The database can't be reached or written: attempt to write a readonly database."
+    assert ids(db) == []
+
+    db.raw().execute_sql("PRAGMA query_only = 0")
+    assert works_again(db)
+
+
+def test_a_lock_that_another_process_keeps_is_given_up_on_in_the_end(db, elsewhere):
+    db.raw().execute_sql("PRAGMA busy_timeout = 10")
+    elsewhere.execute("BEGIN IMMEDIATE")
+
+    assert away(db) == "The database can't be reached or written: database is locked."
+    assert (ids(db), db.in_transaction()) == ([], False)
+
+    elsewhere.execute("ROLLBACK")
+    assert works_again(db)
+
+
+def test_it_is_told_once_however_deep_it_happens(db):
+    db.raw().execute_sql("PRAGMA query_only = 1")
+
+    with pytest.raises(DatabaseUnavailable) as raised, db.transaction(), db.transaction():
+        db.insert(Shelf(id="one"))
+
+    assert str(raised.value).count("can't be reached") == 1
+    assert isinstance(raised.value.__cause__, peewee.OperationalError)
+
+
+# --- closing
+
+
+def test_a_closed_connection_opens_again_when_it_is_needed(db):
+    db.insert(Shelf(id="one"))
+
+    db.close()
+
+    assert ids(db) == ["one"]
+
+
+def test_closing_all_takes_the_connections_of_threads_that_live_on(db, path):
+    opened, closed, used_again = (threading.Event() for _ in range(3))
+    seen = []
+
+    def worker():
+        db.insert(Shelf(id="one"))
+        opened.set()
+        closed.wait()
+        seen.append(ids(db))
+        db.close()
+        used_again.set()
+
+    threading.Thread(target=worker).start()
+    opened.wait()
+    wal = path.with_name("shop.db-wal")
+    before = wal.exists()
+    db.close_all()
+    after = wal.exists()  # SQLite removes it with the last connection
+    closed.set()
+    used_again.wait()
+
+    assert (before, after, seen) == (True, False, [["one"]])
+
+
+def test_a_connection_goes_with_its_thread(db, path):
+    db.close()
+
+    thread = threading.Thread(target=lambda: db.insert(Shelf(id="one")))
+    thread.start()
+    thread.join()
+
+    assert not path.with_name("shop.db-wal").exists()
+
+
+def test_closing_inside_a_transaction_is_refused_and_leaves_it_whole(db):
+    with db.transaction():
+        db.insert(Shelf(id="one"))
+        with pytest.raises(peewee.OperationalError):
+            db.close_all()
+
+    assert ids(db) == ["one"]
+
+
+# --- the queue of writers
+
+
+def wait_for(condition):
+    while not condition():
+        time.sleep(0.001)
+
+
+def test_who_comes_first_is_served_first():
+    lock, served = FairLock(), []
+
+    def come(number):
+        with lock:
+            served.append(number)
+
+    threads = [threading.Thread(target=come, args=(number,)) for number in range(8)]
+    with lock:
+        for number, thread in enumerate(threads, 1):
+            thread.start()
+            wait_for(lambda number=number: len(lock._waiters) == number + 1)
+    for thread in threads:
+        thread.join()
+
+    assert served == list(range(8))
+
+
+def test_writers_are_served_in_the_order_they_came(db):
+    served = []
+
+    def write(number):
+        db.insert(Shelf(id=f"{number}"))
+        served.append(number)
+
+    def write_more(number):
+        with db.transaction():
+            db.insert(Shelf(id=f"{number}"))
+            served.append(number)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number, work in enumerate([write_more, write, write_more])]
+    with db.transaction():
+        for number, thread in enumerate(threads, 1):
+            thread.start()
+            wait_for(lambda number=number: len(db._writers._waiters) == number + 1)
+    for thread in threads:
+        thread.join()
+
+    assert ids(db) == ["0", "1", "2"]
+    assert [number for number in served if number != 1] == [0, 2]  # the middle one tells after it has let go
+
+
+def test_no_two_hold_the_lock_at_a_time():
+    lock, start, most = FairLock(), threading.Barrier(4), []
+    inside = 0
+
+    def work():
+        nonlocal inside
+        start.wait()
+        for _ in range(200):
+            with lock:
+                inside += 1
+                time.sleep(0)  # lets another thread in, if anything does
+                most.append(inside)
+                inside -= 1
+
+    with ThreadPoolExecutor(4) as threads:
+        for each in [threads.submit(work) for _ in range(4)]:
+            each.result()
+
+    assert most == [1] * 800
+
+
+def test_the_lock_is_free_again_after_an_exception():
+    lock = FairLock()
+
+    with pytest.raises(ValueError), lock:
+        raise ValueError
+
+    with lock:
+        pass
+
+
+class Interrupted(BaseException):
+    """What Ctrl-C does, by another signal."""
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals reach a thread on POSIX only")
+@pytest.mark.parametrize("first", [True, False], ids=["next in line", "further back"])
+def test_who_is_interrupted_while_waiting_leaves_the_queue(first):
+    lock, release, interrupted, served = FairLock(), threading.Event(), threading.Event(), []
+
+    def hold():
+        with lock:
+            release.wait()
+
+    def interrupt(_, frame):
+        if frame.f_code is FairLock.__enter__.__code__ and not interrupted.is_set():
+            interrupted.set()
+            raise Interrupted
+
+    def keep_interrupting():
+        wait_for(lambda: len(lock._waiters) > len(holders))
+        while not interrupted.wait(0.001):
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
+
+    holders = [threading.Thread(target=hold) for _ in range(1 if first else 2)]
+    for number, thread in enumerate(holders, 1):
+        thread.start()
+        wait_for(lambda number=number: len(lock._waiters) == number)
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    helper = threading.Thread(target=keep_interrupting)
+    helper.start()
+    try:
+        with pytest.raises(Interrupted), lock:
+            served.append("interrupted")
+        helper.join()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        release.set()
+    for thread in holders:
+        thread.join()
+
+    with lock:
+        served.append("next")
+    assert served == ["next"]
