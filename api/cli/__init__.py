@@ -1,0 +1,1 @@
+"""The command line, `puesto`: one module per group of commands."""

@@ -1,0 +1,49 @@
+"""The command `puesto`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+import peewee
+
+from api.cli.database import db
+from api.cli.demo import demo
+from api.cli.keys import keys
+from api.cli.output import Failure
+from api.cli.plugins import plugins
+from api.cli.serve import serve
+from api.cli.worker import worker
+from core.errors import PuestoError
+
+
+class Commands(click.Group):
+    """Commands in the order in which a newcomer needs them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except PuestoError as error:
+            raise Failure(str(error)) from error
+        except peewee.DatabaseError as error:
+            raise Failure(f"the database can't be read or written: {error}") from error
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="puesto", prog_name="puesto")
+def main() -> None:
+    """Puesto sells software by the seat: a commerce engine behind an HTTP API.
+
+    Settings are read from puesto.toml in the current directory (or the file that PUESTO_CONFIG names), and over it from the
+    environment: PUESTO_DATABASE, PUESTO_MODE, ... Without any, everything runs on SQLite in the current directory, in sandbox mode.
+    """
+
+
+for command in (demo, serve, worker, keys, plugins, db):
+    main.add_command(command)
+
+if __name__ == "__main__":
+    main(prog_name="puesto")

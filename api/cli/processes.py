@@ -1,0 +1,70 @@
+"""What the processes of `puesto serve` share."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+
+from flask import Flask
+
+POSIX = os.name == "posix"
+# What a closing terminal does to this process: end it, or nothing where it was started with nohup.
+_HANGUP = signal.getsignal(signal.SIGHUP) if POSIX else None
+# Seconds from being told to end until a process is ended by force.
+PATIENCE = 5
+
+
+def configure_logging() -> None:
+    """Warnings of everything, and what Puesto itself has to tell, on standard error."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    logging.getLogger("puesto").setLevel(logging.INFO)
+
+
+def restore_hangup() -> None:
+    """Let SIGHUP do what it did at the start: granian and Huey take it for "start anew"."""
+    if _HANGUP is not None:
+        signal.signal(signal.SIGHUP, _HANGUP)
+
+
+def keep_handlers_from_children() -> None:
+    """Let a forked process end at SIGTERM, which this process's handler would swallow there, and leave Ctrl-C to this one."""
+
+    def reset() -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    if POSIX:
+        os.register_at_fork(after_in_child=reset)
+
+
+def end_with_parent(stop: Callable[[], object]) -> None:
+    """Call `stop` when the process that started this one has gone, however it went. For children made by multiprocessing;
+    in others this does nothing."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def wait() -> None:
+        parent.join()
+        stop()
+        time.sleep(PATIENCE)
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True, name="puesto-parent").start()
+
+
+def load_app() -> Flask:
+    """The app, in each process of the web server."""
+    from api.app import from_settings  # here, so that other commands start sooner
+
+    if POSIX:
+        # Ctrl-C reaches every process of a terminal, then the supervisor ends this one by SIGTERM: told twice, granian 2.8 may hang.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    configure_logging()
+    end_with_parent(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    return from_settings()

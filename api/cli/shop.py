@@ -1,0 +1,33 @@
+"""Opening the shop that the settings describe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from core import schema
+from core.engine.engine import Engine
+
+
+@contextmanager
+def open_shop() -> Iterator[Engine]:
+    """The engine of puesto.toml and the environment, ready to use; a database that is not there yet is made.
+
+    Raises SettingsInvalid, also for a database whose schema is older than this code: that is for `puesto db upgrade` to mend.
+    """
+    engine = Engine()
+    try:
+        if is_new(engine):
+            schema.upgrade(engine)
+            click.echo(f"Made the database {engine.db.path}", err=True)
+        schema.check(engine)
+        yield engine
+    finally:
+        engine.close()
+
+
+def is_new(engine: Engine) -> bool:
+    """Whether no migration was ever applied."""
+    return all(applied is None for _, applied in schema.status(engine))
