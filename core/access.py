@@ -13,7 +13,7 @@ import peewee
 from core.engine.database import InstantField, JsonField, Row
 from core.engine.engine import Engine
 from core.engine.values import new_id
-from core.errors import Forbidden, Missing, Unauthorized, ValidationFailed
+from core.errors import Forbidden, Missing, PreconditionFailed, Unauthorized, ValidationFailed
 
 SCOPES = ("catalog:read", "accounts", "checkout", "billing", "staff")
 # What a person may do with a token, by role. A member may only look at the catalog and ask for entitlements.
@@ -37,7 +37,7 @@ class AccountToken(Row):
     """A short-lived token of one user of one account."""
 
     hash = peewee.CharField(primary_key=True, max_length=64)
-    account = peewee.CharField(max_length=40, index=True)
+    account = peewee.CharField(max_length=40)
     user = peewee.CharField(max_length=40, index=True)
     role = peewee.CharField(max_length=16)
     expires_at = InstantField(index=True)
@@ -81,13 +81,25 @@ def digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def find(engine: Engine, model: type[R], row_id: str, caller: Caller, *, lock: bool = False) -> R:
-    """The row, if the caller may see its account. Raises Missing, alike for what is not there and what is another's."""
+def find(engine: Engine, model: type[R], row_id: str, caller: Caller, *, lock: bool = False, version: int | None = None) -> R:
+    """The row, if the caller may see its account.
+
+    version: what the caller has read; None: whatever it is now.
+    Raises Missing, alike for what is not there and what is another's, and PreconditionFailed for another version.
+    """
     row: Any = engine.db.lock(model, row_id) if lock else engine.db.get(model, row_id)
     kind = model._meta.name
     if row is None or not caller.owns(row.id if kind == "account" else row.account):
         raise missing(kind, row_id)
+    if version is not None:
+        check_version(row.version, version)
     return row  # type: ignore[no-any-return]
+
+
+def check_version(current: int, expected: int | None) -> None:
+    """Raises PreconditionFailed where the caller has read another version than there is now."""
+    if expected is not None and expected != current:
+        raise PreconditionFailed("It has changed since you read it. Read it again, then repeat your change.")
 
 
 def missing(kind: str, row_id: str, pointer: str | None = None) -> Missing:
@@ -101,9 +113,9 @@ def create_key(engine: Engine, name: str, scopes: list[str]) -> tuple[ApiKey, st
     if unknown or not scopes:
         raise ValidationFailed("scopes are some of {known}; got {got}", pointer="/scopes", known=", ".join(SCOPES), got=", ".join(scopes))
     secret = f"sk_{secrets.token_urlsafe(32)}"
-    key = ApiKey(id=new_id("key"), name=name, hash=digest(secret), scopes=sorted(scopes), created_at=engine.clock.now(), revoked_at=None)
-    with engine.db.transaction():
-        engine.db.insert(key)
+    now, kept = engine.clock.now(), sorted(set(scopes))
+    key = ApiKey(id=new_id("key"), name=name, hash=digest(secret), scopes=kept, created_at=now, revoked_at=None)
+    engine.db.insert(key)
     return key, secret
 
 
@@ -124,8 +136,7 @@ def revoke_key(engine: Engine, key_id: str) -> ApiKey:
 def create_token(engine: Engine, account: str, user: str, role: str) -> tuple[str, datetime]:
     """A token for one user of one account, and when it expires. `role` says what it may do (TOKEN_SCOPES)."""
     secret, expires_at = f"at_{secrets.token_urlsafe(32)}", engine.clock.now() + TOKEN_LIFETIME
-    with engine.db.transaction():
-        engine.db.insert(AccountToken(hash=digest(secret), account=account, user=user, role=role, expires_at=expires_at))
+    engine.db.insert(AccountToken(hash=digest(secret), account=account, user=user, role=role, expires_at=expires_at))
     return secret, expires_at
 
 
@@ -161,6 +172,8 @@ def page(
 
     account: only its rows; of another account's, the caller sees none. where: a further condition.
     """
+    if caller.anonymous:
+        return [], None
     columns: Any = model
     conditions = [columns.account == owner for owner in (caller.account, account) if owner is not None]
     conditions += [] if where is None else [where]

@@ -17,11 +17,15 @@ from core.engine.clock import day_in
 from core.engine.database import InstantField, JsonField, Row, refers_to
 from core.engine.engine import Engine
 from core.engine.values import new_id, to_json
-from core.errors import EmailTaken, FieldError, Message, PreconditionFailed, TaxIdRejected, TransitionInvalid, ValidationFailed
+from core.errors import EmailTaken, FieldError, Message, TaxIdRejected, TransitionInvalid, ValidationFailed
 from core.hooks.tax import TaxId
 
 KINDS = ("self_service", "corporate")
 ROLES = ("billing_contact", "member")
+# In CLDR's list of territories, and yet no country that a buyer is in.
+NO_COUNTRIES = {"EU", "EZ", "QO", "UN", "XA", "XB", "ZZ"}
+# Whose VAT numbers a country uses that gives out none (Directive 2006/112/EC, art. 7).
+NUMBERS_OF = {"MC": "FR", "IM": "GB"}
 
 
 class Account(Row):
@@ -56,7 +60,7 @@ class User(Row):
     """A person of an account."""
 
     id = peewee.CharField(primary_key=True, max_length=40)
-    account = refers_to(Account)
+    account = refers_to(Account, index=False)
     email = peewee.CharField(max_length=254)
     name = peewee.CharField(max_length=200)
     role = peewee.CharField(max_length=16, constraints=[peewee.Check("role IN ('billing_contact', 'member')")])
@@ -64,7 +68,7 @@ class User(Row):
     created_at = InstantField()
 
     class Meta:
-        indexes = ((("account", "email"), True),)
+        indexes = ((("account", "email"), True), (("account", "id"), False))
 
 
 def create_account(engine: Engine, tax_id: dict[str, Any] | None = None, **given: Any) -> Account:
@@ -72,11 +76,9 @@ def create_account(engine: Engine, tax_id: dict[str, Any] | None = None, **given
 
     tax_id: as `check_tax_id` answered it for the account's country. Raises ValidationFailed.
     """
-    values = _with_defaults(engine, given)
-    check_fields(values)
+    values = check_fields(_with_defaults(engine, given))
     account = Account(id=new_id("acc"), tax_id=tax_id, balance=0, ordered=False, version=1, created_at=engine.clock.now(), **values)
-    with engine.db.transaction():
-        engine.db.insert(account)
+    engine.db.insert(account)
     return account
 
 
@@ -94,35 +96,29 @@ def get_account(engine: Engine, account_id: str, caller: Caller) -> Account:
 def update_account(engine: Engine, account_id: str, caller: Caller, version: int | None = None, **changes: Any) -> Account:
     """Change an account. A new country drops a VAT number of the old one.
 
-    version: what the caller has read; None: whatever it is now. Raises PreconditionFailed, ValidationFailed, and
-    TransitionInvalid for another currency once anything was ordered.
+    Raises Missing, PreconditionFailed, ValidationFailed, and TransitionInvalid for another currency once anything was ordered.
     """
-    check_fields(changes)
+    changes = check_fields(changes)
     with engine.db.transaction():
-        account = find(engine, Account, account_id, caller, lock=True)
-        check_version(account.version, version)
+        account = find(engine, Account, account_id, caller, lock=True, version=version)
         if changes.get("currency", account.currency) != account.currency and account.ordered:
             raise TransitionInvalid(
                 "The account has orders in {currency}: its currency can't change. Open another account for another currency.",
                 pointer="/currency",
                 currency=account.currency,
             )
-        if account.tax_id and account.tax_id["country"] != changes.get("country", account.country):
+        if account.tax_id and account.tax_id["country"] != issuer_of(changes.get("country", account.country)):
             changes["tax_id"] = None
         engine.db.update(account, version=account.version + 1, **changes)
     return account
 
 
-def set_tax_id(
-    engine: Engine, account_id: str, caller: Caller, tax_id: dict[str, Any] | None, version: int | None = None
-) -> Account:
+def set_tax_id(engine: Engine, account_id: str, caller: Caller, tax_id: dict[str, Any], version: int | None = None) -> Account:
     """Keep a VAT number that was checked for the account; it counts from the next quote on. Raises Missing, PreconditionFailed,
     TaxIdRejected where the account has moved to another country meanwhile."""
     with engine.db.transaction():
-        account = find(engine, Account, account_id, caller, lock=True)
-        check_version(account.version, version)
-        if tax_id is not None:
-            _check_country(tax_id["country"], account.country, "/value")
+        account = find(engine, Account, account_id, caller, lock=True, version=version)
+        _check_country(tax_id["country"], account.country, "/value")
         engine.db.update(account, tax_id=tax_id, version=account.version + 1)
     return account
 
@@ -165,8 +161,13 @@ def check_tax_id(engine: Engine, value: str, country: str | None, pointer: str) 
     return found if check is None else found | to_json(check)
 
 
+def issuer_of(country: str) -> str:
+    """The country whose VAT numbers the businesses of `country` have."""
+    return NUMBERS_OF.get(country, country)
+
+
 def _check_country(theirs: str, ours: str, pointer: str) -> None:
-    if theirs != ours:
+    if theirs != issuer_of(ours):
         raise TaxIdRejected(
             "This number belongs to {theirs}, the account to {ours}. Give the number of the account's country, or change the country.",
             pointer=pointer,
@@ -175,33 +176,33 @@ def _check_country(theirs: str, ours: str, pointer: str) -> None:
         )
 
 
-def check_fields(values: dict[str, Any]) -> None:
-    """Raises ValidationFailed for values that no account can have, each with its pointer."""
-    problems: dict[str, Callable[[str], bool]] = {
-        "country": lambda code: code in Locale("en").territories and len(code) == 2 and code.isalpha(),
-        "currency": is_currency,
-        "locale": _is_locale,
-        "time_zone": _is_time_zone,
-        "kind": lambda kind: kind in KINDS,
+def check_fields(values: dict[str, Any]) -> dict[str, Any]:
+    """The values, the language tag in CLDR's writing. Raises ValidationFailed for what no account or cart can have, with pointers."""
+    rules: dict[str, tuple[Callable[[str], object], str]] = {
+        "country": (_is_country, "write an ISO 3166-1 code such as ES"),
+        "currency": (is_currency, "write an ISO 4217 code such as EUR"),
+        "locale": (_locale, "write a language tag such as es or es-MX"),
+        "time_zone": (_is_time_zone, "write an IANA name such as Europe/Madrid"),
+        "kind": (lambda kind: kind in KINDS, "self_service or corporate"),
     }
-    remedies = {
-        "country": "write an ISO 3166-1 code such as ES",
-        "currency": "write an ISO 4217 code such as EUR",
-        "locale": "write a language tag such as es or es-MX",
-        "time_zone": "write an IANA name such as Europe/Madrid",
-        "kind": "self_service or corporate",
-    }
-    errors = tuple(FieldError(f"/{n}", Message(remedies[n])) for n, fits in problems.items() if n in values and not fits(values[n]))
+    errors = tuple(
+        FieldError(f"/{name}", Message(remedy)) for name, (fits, remedy) in rules.items() if name in values and not fits(values[name])
+    )
     if errors:
-        raise ValidationFailed("Some fields of the account can't be right.", errors=errors)
+        raise ValidationFailed("Some fields can't be right.", errors=errors)
+    return values | {"locale": _locale(values["locale"])} if "locale" in values else values
 
 
-def _is_locale(tag: str) -> bool:
+def _is_country(code: str) -> bool:
+    return len(code) == 2 and code.isalpha() and code in Locale("en").territories and code not in NO_COUNTRIES
+
+
+def _locale(tag: str) -> str | None:
+    """The tag in CLDR's writing: es-MX for ES-mx. None for one that means nothing."""
     try:
-        Locale.parse(tag, sep="-")
+        return str(Locale.parse(tag, sep="-")).replace("_", "-")
     except (UnknownLocaleError, ValueError):
-        return False
-    return True
+        return None
 
 
 def _is_time_zone(name: str) -> bool:
@@ -210,12 +211,6 @@ def _is_time_zone(name: str) -> bool:
     except (ZoneInfoNotFoundError, ValueError, OSError):
         return False
     return True
-
-
-def check_version(current: int, expected: int | None) -> None:
-    """Raises PreconditionFailed where the caller has read another version than there is now."""
-    if expected is not None and expected != current:
-        raise PreconditionFailed("It has changed since you read it. Read it again, then repeat your change.")
 
 
 # --- users
@@ -233,8 +228,7 @@ def add_user(engine: Engine, account_id: str, caller: Caller, *, email: str, nam
 def update_user(engine: Engine, account_id: str, user_id: str, caller: Caller, version: int | None = None, **changes: Any) -> User:
     """Change a user; tokens of a role that changes end at once. Raises Missing, PreconditionFailed, EmailTaken."""
     with engine.db.transaction(), _unique_address():
-        user = find_user(engine, account_id, user_id, caller)
-        check_version(user.version, version)
+        user = find_user(engine, account_id, user_id, caller, version)
         if changes.get("role", user.role) != user.role:
             revoke_tokens(engine, user.id)
         engine.db.update(user, version=user.version + 1, **changes)
@@ -249,10 +243,10 @@ def _unique_address() -> Iterator[None]:
         raise EmailTaken("The account has a user with this e-mail address already.", pointer="/email") from None
 
 
-def find_user(engine: Engine, account_id: str, user_id: str, caller: Caller) -> User:
-    """Raises Missing, also for a user of another account."""
+def find_user(engine: Engine, account_id: str, user_id: str, caller: Caller, version: int | None = None) -> User:
+    """Raises Missing, also for a user of another account, and PreconditionFailed."""
     find(engine, Account, account_id, caller)
-    user = find(engine, User, user_id, caller)
+    user = find(engine, User, user_id, caller, version=version)
     if user.account != account_id:
         raise missing("user", user_id)
     return user

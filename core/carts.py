@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,19 +11,19 @@ from typing import Any
 
 import peewee
 
-from core.access import Caller, digest, find, missing
-from core.accounts import Account, check_fields, check_version
-from core.catalog import check_seats, check_trial_seats, find_plan, find_price
+from core.access import Caller, check_version, digest, find, missing
+from core.accounts import Account, check_fields
 from core.engine.database import InstantField, JsonField, Row, refers_to
 from core.engine.engine import Engine
 from core.engine.values import new_id, to_json
-from core.errors import CartExpired, CartNotOpen, Message, TransitionInvalid, TrialNotEligible, ValidationFailed
+from core.errors import CartExpired, CartNotOpen, Message, TrialNotEligible, ValidationFailed
 from core.hooks.carts import CartView, CartWarning
 from core.hooks.tax import Party
 from core.rules.periods import Interval
 from core.seats import check_release
-from core.subscriptions import find_subscription, next_terms, trial_refusal
+from core.subscriptions import Subscription, find_subscription, trial_refusal
 from core.tax import buyer_of
+from core.terms import Terms, find_terms, next_terms
 
 MODES = ("buy", "trial", "change")
 MERGE_MODES = ("keep", "replace", "sum")
@@ -33,19 +34,24 @@ class Cart(Row):
     """A cart. One without an account is opened with a secret, of which the hash is kept, until an account claims it.
 
     status: `open`; `ordering` while an order of it is being paid; `ordered`; `merged` into another one.
+    order:  id of its order that is not failed or cancelled. The cart is open while that order's buyer is at the bank.
     """
 
     id = peewee.CharField(primary_key=True, max_length=40)
-    account = refers_to(Account, null=True)
+    account = refers_to(Account, null=True, index=False)
     status = peewee.CharField(
         max_length=10, default="open", constraints=[peewee.Check("status IN ('open', 'ordering', 'ordered', 'merged')")]
     )
     country = peewee.CharField(max_length=2)
     currency = peewee.CharField(max_length=3)
+    order = peewee.CharField(max_length=40, null=True)
     secret_hash = peewee.CharField(max_length=64, null=True)
     version = peewee.IntegerField(default=1)
     created_at = InstantField()
-    expires_at = InstantField(index=True)
+    expires_at = InstantField()
+
+
+Cart.add_index(Cart.index(Cart.expires_at, name="cart_to_sweep").where(Cart.status != peewee.SQL("'ordering'")))
 
 
 class CartLine(Row):
@@ -97,7 +103,7 @@ def create_cart(
     Raises Missing for an account the caller may not see, ValidationFailed, and what `check_line` raises.
     """
     owner = find(engine, Account, account, caller) if account is not None else None
-    if owner is None and (country is None or currency is None):
+    if (owner is None) == (country is None or currency is None):
         raise ValidationFailed("Give the account, or country and currency of a cart without one.", pointer="/account")
     check_fields({"country": country, "currency": currency} if owner is None else {})
     secret = None if owner else secrets.token_urlsafe(24)
@@ -108,6 +114,7 @@ def create_cart(
         status="open",
         country=owner.country if owner else country,
         currency=owner.currency if owner else currency,
+        order=None,
         secret_hash=digest(secret) if secret else None,
         version=1,
         created_at=now,
@@ -121,23 +128,19 @@ def create_cart(
 
 
 def get_cart(engine: Engine, cart_id: str, caller: Caller, *, lock: bool = False) -> Cart:
-    """The cart, for its account or for who shows its secret. Raises Missing."""
+    """The cart, for who shows its secret, or may order for its account. Raises Missing, Forbidden where the scope lacks."""
     cart = engine.db.lock(Cart, cart_id) if lock else engine.db.get(Cart, cart_id)
-    if cart is None or not _may_see(cart, caller):
+    if cart is not None and caller.cart_secret is not None and digest(caller.cart_secret) == cart.secret_hash:
+        return cart
+    if cart is None or not caller.owns(cart.account):
         raise missing("cart", cart_id)
+    caller.need("checkout")
     return cart
 
 
 def lines_of(engine: Engine, cart: Cart) -> list[CartLine]:
     """The lines, in the order in which they were added."""
     return engine.db.all(CartLine.select().where(CartLine.cart == cart.id).order_by(CartLine.id))
-
-
-def _may_see(cart: Cart, caller: Caller) -> bool:
-    if cart.account is not None:
-        return caller.owns(cart.account)
-    shown = caller.cart_secret is not None and digest(caller.cart_secret) == cart.secret_hash
-    return shown or (not caller.anonymous and caller.account is None)
 
 
 # --- editing
@@ -183,6 +186,7 @@ def delete_cart(engine: Engine, cart_id: str, caller: Caller, version: int | Non
         check_version(cart.version, version)
         if cart.status != "open":
             raise CartNotOpen("The cart is {status}; only an open cart can be removed.", status=cart.status)
+        _check_no_order(cart)
         engine.db.delete(cart)
 
 
@@ -207,7 +211,8 @@ def merge_carts(engine: Engine, cart_id: str, other_id: str, caller: Caller, mod
     """Move the lines of `other` into the cart, all or nothing; `other` is then `merged`.
 
     mode: what counts where both have a line of the same plan, interval and mode: `keep` this cart's seats, `replace` them by the
-    other's, or `sum` both. Raises what `check_line` raises, with a pointer into the merged lines.
+    other's, or `sum` both. Two changes of a subscription are no sum: there `sum` replaces.
+    Raises CartNotOpen, CartExpired, and what `check_line` raises, with a pointer into the merged lines.
     """
     if cart_id == other_id:
         raise ValidationFailed("A cart can't be merged with itself.", pointer="/cart")
@@ -215,9 +220,13 @@ def merge_carts(engine: Engine, cart_id: str, other_id: str, caller: Caller, mod
         cart, other = _editable(engine, cart_id, caller, None), _editable(engine, other_id, caller, None)
         if other.account not in (None, cart.account):
             raise missing("cart", other_id)
-        mine = {_likeness(line): line for line in lines_of(engine, cart)}
+        _check_no_order(other)
+        mine = defaultdict(list)
+        for line in lines_of(engine, cart):
+            mine[_likeness(line)].append(line)
         for line in lines_of(engine, other):
-            twin = mine.get(_likeness(line))
+            alike = mine[_likeness(line)]
+            twin = alike.pop(0) if alike else None
             if twin is None:
                 engine.db.update(line, cart=cart.id, account=cart.account)
             elif mode == "sum" and line.mode != "change":
@@ -231,10 +240,9 @@ def merge_carts(engine: Engine, cart_id: str, other_id: str, caller: Caller, mod
 
 
 def sweep_carts(engine: Engine, limit: int = 1000) -> int:
-    """Remove open carts that have expired, a batch at a time; how many."""
-    expired = Cart.select(Cart.id).where((Cart.status.in_(("open", "merged"))) & (Cart.expires_at < engine.clock.now())).limit(limit)
-    with engine.db.transaction():
-        return engine.db.execute(Cart.delete().where(Cart.id.in_([cart.id for cart in engine.db.all(expired)])))
+    """Remove carts that have expired, a batch at a time; how many. What was ordered stays in the order."""
+    expired = (Cart.status != peewee.SQL("'ordering'")) & (Cart.expires_at < engine.clock.now())
+    return engine.db.execute(Cart.delete().where(Cart.id.in_(Cart.select(Cart.id).where(expired).limit(limit))))
 
 
 def check_open(engine: Engine, cart: Cart) -> None:
@@ -245,6 +253,11 @@ def check_open(engine: Engine, cart: Cart) -> None:
         raise CartNotOpen("The cart is {status}. Make a new one.", status=cart.status)
     if cart.expires_at <= engine.clock.now():
         raise CartExpired("The cart has expired. Make a new one.")
+
+
+def _check_no_order(cart: Cart) -> None:
+    if cart.order is not None:
+        raise CartNotOpen("An order of this cart waits for the buyer at the bank. Confirm it, or cancel it.")
 
 
 def _editable(engine: Engine, cart_id: str, caller: Caller, version: int | None) -> Cart:
@@ -274,11 +287,10 @@ def _likeness(line: CartLine) -> tuple[Any, ...]:
 
 
 def _new_lines(engine: Engine, cart: Cart, inputs: Sequence[LineInput], pointer: str, others: Sequence[CartLine] = ()) -> list[CartLine]:
-    if len(others) + len(inputs) > MOST_LINES:
-        raise ValidationFailed("A cart has at most {most} lines.", pointer="/lines", most=MOST_LINES)
+    _check_count(len(others) + len(inputs))
     rows: list[CartLine] = []
     for index, given in enumerate(inputs):
-        check_line(engine, cart, given, pointer.format(index=index), [*others, *rows])
+        terms = check_line(engine, cart, given, pointer.format(index=index), [*others, *rows])
         rows.append(
             CartLine(
                 id=new_id("cln"),
@@ -286,7 +298,7 @@ def _new_lines(engine: Engine, cart: Cart, inputs: Sequence[LineInput], pointer:
                 account=cart.account,
                 mode=given.mode,
                 plan=given.plan,
-                interval=given.interval or ("month" if given.mode == "trial" else None),
+                interval=given.interval if given.mode == "change" else terms.interval,
                 seats=given.seats,
                 subscription=given.subscription,
                 release=list(given.release),
@@ -297,40 +309,33 @@ def _new_lines(engine: Engine, cart: Cart, inputs: Sequence[LineInput], pointer:
 
 def _check_all(engine: Engine, cart: Cart) -> None:
     lines = lines_of(engine, cart)
-    if len(lines) > MOST_LINES:
-        raise ValidationFailed("A cart has at most {most} lines.", pointer="/lines", most=MOST_LINES)
+    _check_count(len(lines))
     for index, line in enumerate(lines):
         check_line(engine, cart, _input(line), f"/lines/{index}", lines[:index])
+
+
+def _check_count(lines: int) -> None:
+    if lines > MOST_LINES:
+        raise ValidationFailed("A cart has at most {most} lines.", pointer="/lines", most=MOST_LINES)
 
 
 def _input(line: CartLine) -> LineInput:
     return LineInput(line.mode, line.plan, line.interval, line.seats, line.subscription, tuple(line.release or ()))
 
 
-def check_line(engine: Engine, cart: Cart, line: LineInput, pointer: str, others: Sequence[CartLine]) -> None:
-    """Whether this line may stand in this cart beside `others`.
+def check_line(engine: Engine, cart: Cart, line: LineInput, pointer: str, others: Sequence[CartLine]) -> Terms:
+    """Whether this line may stand in this cart beside `others`; what it stands for.
 
     pointer: where the line stands in the request, for the errors' pointers.
-    Raises ValidationFailed, PlanUnavailable, CurrencyUnsupported, SeatsOutOfRange, TrialNotEligible, SeatsInUse,
-    TransitionInvalid, Missing.
+    Raises ValidationFailed, and what `line_terms` raises.
     """
     _check_fields(line, pointer)
-    if line.mode == "change":
-        _check_change(engine, cart, line, pointer, others)
-        return
-    assert line.plan is not None and line.seats is not None
-    product, plan = find_plan(engine, line.plan, f"{pointer}/plan")
-    find_price(plan, line.interval or "month", cart.currency, pointer)
-    if line.mode == "buy":
-        check_seats(plan, line.seats, f"{pointer}/seats")
-        return
-    if plan.trial is None:
-        raise TrialNotEligible("{plan} has no trial.", pointer=f"{pointer}/mode", plan=plan.id)
-    check_trial_seats(plan, plan.trial, line.seats, f"{pointer}/seats")
-    if any(other.mode == "trial" and other.plan in {p.id for p in product.plans} for other in others):
-        raise TrialNotEligible("The cart has a trial of {product} already.", pointer=f"{pointer}/plan", product=product.id)
-    if cart.account is not None and (refusal := trial_refusal(engine, cart.account, product.id, cart.id)):
-        raise TrialNotEligible(refusal, pointer=f"{pointer}/plan", product=product.id)
+    terms, _ = line_terms(engine, cart, line, pointer)
+    if line.mode == "change" and any(other.subscription == line.subscription for other in others):
+        raise ValidationFailed("The cart changes this subscription already; edit that line.", pointer=f"{pointer}/subscription")
+    if line.mode == "trial" and any(other.mode == "trial" and other.plan in {p.id for p in terms.product.plans} for other in others):
+        raise TrialNotEligible("The cart has a trial of {product} already.", pointer=f"{pointer}/plan", product=terms.product.id)
+    return terms
 
 
 def _check_fields(line: LineInput, pointer: str) -> None:
@@ -344,22 +349,30 @@ def _check_fields(line: LineInput, pointer: str) -> None:
             raise ValidationFailed("A line of mode {mode} has no {name}.", pointer=f"{pointer}/{name}", mode=line.mode, name=name)
 
 
-def _check_change(engine: Engine, cart: Cart, line: LineInput, pointer: str, others: Sequence[CartLine]) -> None:
+def line_terms(engine: Engine, cart: Cart, line: LineInput | CartLine, pointer: str) -> tuple[Terms, Subscription | None]:
+    """What a line stands for now: the terms that begin, and the subscription that changes to them. Catalog, trials and
+    subscriptions move on while a cart waits: asked whenever a line is edited, and again when it is quoted.
+
+    Raises PlanUnavailable, CurrencyUnsupported, SeatsOutOfRange, TrialNotEligible, SeatsInUse, TransitionInvalid, Missing, and
+    ValidationFailed for a change that changes nothing, or in a cart without account.
+    """
+    if line.mode == "change":
+        return _change_terms(engine, cart, line, pointer)
+    assert line.plan is not None and line.seats is not None
+    terms = find_terms(engine, line.plan, line.interval, line.seats, cart.currency, pointer, trial=line.mode == "trial")
+    if terms.trial and cart.account is not None and (refusal := trial_refusal(engine, cart.account, terms.product.id, cart.id)):
+        raise TrialNotEligible(refusal, pointer=f"{pointer}/plan", product=terms.product.id)
+    return terms, None
+
+
+def _change_terms(engine: Engine, cart: Cart, line: LineInput | CartLine, pointer: str) -> tuple[Terms, Subscription]:
     assert line.subscription is not None
     if cart.account is None:
         raise ValidationFailed("Only the cart of an account can change a subscription.", pointer=f"{pointer}/mode")
     subscription = find_subscription(engine, line.subscription, cart.account, f"{pointer}/subscription")
-    if subscription.currency != cart.currency:
-        raise TransitionInvalid(
-            "The subscription is billed in {theirs}, the account in {ours}.",
-            pointer=f"{pointer}/subscription",
-            theirs=subscription.currency,
-            ours=cart.currency,
-        )
-    if any(other.subscription == line.subscription for other in others):
-        raise ValidationFailed("The cart changes this subscription already; edit that line.", pointer=f"{pointer}/subscription")
-    terms = next_terms(engine, subscription, plan=line.plan, seats=line.seats, interval=line.interval, pointer=pointer)
-    check_release(engine, subscription, terms.seats, line.release, pointer)
+    terms = next_terms(engine, subscription, cart.id, pointer, plan=line.plan, seats=line.seats, interval=line.interval)
+    check_release(engine, subscription, terms.seats, line.release or (), pointer)
+    return terms, subscription
 
 
 def cart_document(engine: Engine, cart: Cart) -> dict[str, Any]:

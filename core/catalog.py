@@ -7,7 +7,7 @@ from typing import Any
 from core.engine.engine import Engine
 from core.engine.values import to_json
 from core.errors import CurrencyUnsupported, Missing, PlanUnavailable, SeatsOutOfRange
-from core.hooks.products import Plan, Product, Trial, text
+from core.hooks.products import Plan, Product, Trial, localized, text
 from core.rules.money import Money
 from core.rules.periods import Interval
 from core.rules.prices import Price, Tier
@@ -102,12 +102,11 @@ def product_document(product: Product, locale: str) -> dict[str, Any]:
 
 
 def _plan_document(plan: Plan, locale: str) -> dict[str, Any]:
-    features = plan.features.get(locale.split("-")[0]) or plan.features.get("en") or []
     return {
         "id": plan.id,
         "name": text(plan.name, locale),
         "tier": plan.tier,
-        "features": list(features),
+        "features": list(localized(plan.features, locale) or ()),
         "seats": to_json(plan.seats),
         "trial": to_json(plan.trial),
         "prices": [price_document(price) for price in plan.prices],

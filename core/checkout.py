@@ -23,9 +23,9 @@ from core.errors import (
     TransitionInvalid,
     ValidationFailed,
 )
-from core.hooks.payments import PaymentResult, PaymentUnknown, ProviderTimeout, ProviderUnavailable
+from core.hooks.payments import PaymentResult, ProviderTimeout, ProviderUnavailable
 from core.orders import WAITING, Order, close_order, complete_order, get_order, order_document, payment_of, waiting_order, write_order
-from core.payments import SUCCEEDED, Payment, PaymentChoice, begin_at_provider, new_payment, record_result, reference, retrieve
+from core.payments import FAILED, SUCCEEDED, Payment, PaymentChoice, begin_at_provider, new_payment, record_result, reference, retrieve
 from core.providers import call_provider, declined, find_provider, unavailable
 from core.quotes import Quote, check_seal, make_quote
 from core.refunds import write_refund
@@ -147,28 +147,25 @@ def _carry_on(engine: Engine, order_id: str, token: str | None, request: KeyedRe
         try:
             result = _ask_provider(engine, order, payment, token, resumed=resumed)
         except ProviderUnavailable as error:
-            if not resumed:
-                with engine.db.transaction():
-                    settle(engine, payment.id, PaymentResult("failed", payment.money))
-                    release(engine, request)
+            with engine.db.transaction():
+                settle(engine, payment, PaymentResult("failed", payment.money))
+                release(engine, request)
             raise unavailable(payment.provider) from error
     with engine.db.transaction():
         if payment is not None and result is not None:
-            settle(engine, payment.id, result)
+            settle(engine, payment, result)
         answer = finish(engine, request, _outcome(engine, order_id))
     return _respond(answer)
 
 
 def _ask_provider(engine: Engine, order: Order, payment: Payment, token: str | None, *, resumed: bool) -> PaymentResult:
-    """Second step. Raises ProviderUnavailable; an outcome that nobody knows is `processing`."""
+    """Second step; an outcome that nobody knows is `processing`. Raises ProviderUnavailable where certainly nothing was charged."""
     account = engine.db.get(Account, order.account)
     assert account is not None
     try:
         known = retrieve(engine, payment) if resumed else None
-        return known or begin_at_provider(
-            engine, payment, account, token=token, locale=order.locale, purchase_order=order.purchase_order
-        )
-    except (ProviderTimeout, PaymentUnknown):
+        return known or begin_at_provider(engine, payment, account, token=token, locale=order.locale, purchase_order=order.purchase_order)
+    except ProviderTimeout:
         return PaymentResult("processing", payment.money)
 
 
@@ -201,28 +198,26 @@ def _mismatch(order: dict[str, Any]) -> PaymentAmountMismatch:
     )
 
 
-def settle(engine: Engine, payment_id: str, result: PaymentResult) -> Order:
+def settle(engine: Engine, asked: Payment, result: PaymentResult) -> None:
     """Write the outcome of a payment and everything that follows from it, in one transaction under the order's lock.
 
-    May be called any number of times, by whoever learns of an outcome. Money that comes for an order that was given up goes back.
+    May be called any number of times, by whoever learns of an outcome. Money that comes for an order that was given up goes
+    back; an amount that is not ours holds the order. Subscribers hear of a failure that has a reason.
     """
     with engine.db.transaction():
-        payment = engine.db.lock(Payment, payment_id)
-        assert payment is not None
-        order = engine.db.lock(Order, payment.order)
-        assert order is not None
+        order, payment = engine.db.lock(Order, asked.order), engine.db.lock(Payment, asked.id)
+        assert order is not None and payment is not None
         record_result(engine, payment, result)
-        if payment.problem == "amount-mismatch":
-            _hold(engine, order, payment.problem)
-        elif payment.status in SUCCEEDED and order.status in WAITING:
+        if order.problem != payment.problem:
+            engine.db.update(order, problem=payment.problem, version=order.version + 1)
+        if payment.status in SUCCEEDED and order.status in WAITING:
             complete_order(engine, order, payment)
         elif payment.status in SUCCEEDED and order.status in ("failed", "cancelled"):
             _give_back(engine, order, payment)
-        elif payment.status in ("declined", "failed", "canceled"):
-            close_order(engine, order, "failed", tell=payment if payment.status == "declined" else None)
+        elif payment.status in FAILED:
+            close_order(engine, order, "failed", tell=payment if payment.error else None)
         elif order.status in WAITING and order.status != payment.status:
             _wait(engine, order, payment.status)
-    return order
 
 
 def _wait(engine: Engine, order: Order, status: str) -> None:
@@ -231,20 +226,14 @@ def _wait(engine: Engine, order: Order, status: str) -> None:
     engine.db.execute(Cart.update(status="open" if status == "requires_action" else "ordering").where(Cart.id == order.cart))
 
 
-def _hold(engine: Engine, order: Order, problem: str) -> None:
-    if order.status in WAITING:
-        _wait(engine, order, "processing")
-    engine.db.update(order, problem=problem)
-
-
 def _give_back(engine: Engine, order: Order, payment: Payment) -> None:
-    if payment.problem == "late-payment":
+    """Write the refund of what came too late, once: a refund counts as soon as it is written. Recovery carries it out."""
+    if payment.amount == payment.refunded:
         return
     log.error("order %s is %s, yet payment %s went through: it is refunded", order.id, order.status, payment.id)
     engine.db.update(payment, problem="late-payment")
     engine.db.update(order, problem="late-payment", version=order.version + 1)
-    if payment.amount > payment.refunded:
-        write_refund(engine, payment, None, "paid after the order was given up")
+    write_refund(engine, payment, None, "paid after the order was given up")
 
 
 # --- the buyer comes back, or does not
@@ -291,18 +280,18 @@ def buyer_returned(engine: Engine, order_id: str, data: dict[str, Any]) -> str:
 
 
 def _ask_after_return(engine: Engine, order: Order, data: dict[str, Any]) -> None:
-    """Raises PaymentProviderUnavailable."""
+    """Raises PaymentProviderUnavailable where nothing has happened; an outcome that nobody knows is `processing`."""
     payment = payment_of(engine, order)
     if order.status != "requires_action" or payment is None:
         return
     provider = find_provider(engine, payment.provider)
     try:
         result = call_provider(engine, provider, PaymentResult, lambda: provider.confirm_payment(reference(payment), data))
-    except PaymentUnknown:
-        result = PaymentResult("failed", payment.money)
-    except (ProviderUnavailable, ProviderTimeout) as error:
+    except ProviderTimeout:
+        result = PaymentResult("processing", payment.money)
+    except ProviderUnavailable as error:
         raise unavailable(provider.name) from error
-    settle(engine, payment.id, result)
+    settle(engine, payment, result)
 
 
 def cancel_order(engine: Engine, order_id: str, caller: Caller, version: int | None = None) -> Order:
@@ -319,7 +308,10 @@ def cancel_order(engine: Engine, order_id: str, caller: Caller, version: int | N
 
 
 def give_up(engine: Engine, order: Order) -> None:
-    """End an order whose buyer does not come back from the bank. Should the money come after all, it goes back (`settle`)."""
+    """End an order whose buyer does not come back from the bank.
+
+    The provider goes on being asked (`core.recovery`): should the money come after all, it goes back (`settle`).
+    """
     payment = payment_of(engine, order)
     if payment is not None:
         engine.db.update(payment, status="canceled")

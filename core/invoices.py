@@ -13,6 +13,7 @@ from typing import Any
 import peewee
 
 from core.accounts import Account, account_document
+from core.engine.clock import day_in
 from core.engine.database import DayField, InstantField, JsonField, Row, refers_to
 from core.engine.engine import Engine
 from core.engine.values import new_id, to_json
@@ -24,7 +25,7 @@ class InvoiceSeries(Row):
     """A row of numbers: `last` is the last one given."""
 
     id = peewee.CharField(primary_key=True, max_length=16)
-    last = peewee.IntegerField(constraints=[peewee.Check("last > 0")])
+    last = peewee.IntegerField(constraints=[peewee.Check("last >= 0")])
 
     class Meta:
         table_name = "invoice_series"
@@ -34,7 +35,7 @@ class Invoice(Row):
     """An invoice, or a credit note. seller, buyer and notes are what was printed. status: `open` until it is `paid`."""
 
     id = peewee.CharField(primary_key=True, max_length=40)
-    account = refers_to(Account)
+    account = refers_to(Account, index=False)
     order = peewee.CharField(max_length=40, unique=True)
     kind = peewee.CharField(max_length=12, constraints=[peewee.Check("kind IN ('invoice', 'credit_note')")])
     series = peewee.CharField(max_length=16)
@@ -59,9 +60,9 @@ class Invoice(Row):
 
 
 class InvoiceLine(Row):
-    """What is charged or credited for a subscription and a period. The unique key is the promise that no period is billed twice.
+    """What is charged or credited for a subscription and a period.
 
-    item: the order line that it bills.
+    item: what is billed: the order line. The unique key is the promise that it is billed once for a period.
     """
 
     id = peewee.CharField(primary_key=True, max_length=40)
@@ -95,14 +96,15 @@ def issue_invoice(
     due_on: date | None,
     purchase_order: str | None,
 ) -> Invoice:
-    """Write and number the invoice of an order, inside the transaction that completes it.
+    """Write and number the invoice of an order, inside the transaction that completes it. Dated by the seller's day, so that within
+    a series dates rise with the numbers.
 
     items:  (subscription, order line, item) as the quote made them.
     due_on: None where it is paid already.
     """
     net = sum(item["net"]["amount"] for _, _, item in items)
     tax = sum(item["tax"]["amount"] for _, _, item in items)
-    today = account.today(engine)
+    today = day_in(engine.clock.now(), engine.settings["seller"]["time_zone"])
     kind = "credit_note" if net + tax < 0 else "invoice"
     series = f"{'CN-' if kind == 'credit_note' else ''}{today.year}"
     sequence = _next_number(engine, series)
@@ -137,8 +139,9 @@ def _next_number(engine: Engine, series: str) -> int:
     """The next number; the series' row stays locked until the transaction ends, so that nobody takes the same."""
     row = engine.db.lock(InvoiceSeries, series)
     if row is None:
-        engine.db.insert(InvoiceSeries(id=series, last=1))
-        return 1
+        engine.db.execute(InvoiceSeries.insert(id=series, last=0).on_conflict_ignore().as_rowcount())  # type: ignore[arg-type]
+        row = engine.db.lock(InvoiceSeries, series)
+    assert row is not None
     engine.db.update(row, last=row.last + 1)
     return int(row.last)
 

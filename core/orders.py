@@ -8,7 +8,7 @@ from typing import Any
 import peewee
 
 from core.access import Caller, find
-from core.accounts import Account, account_document, check_version
+from core.accounts import Account, account_document
 from core.carts import Cart
 from core.engine.database import InstantField, JsonField, Row, refers_to
 from core.engine.engine import Engine
@@ -30,7 +30,6 @@ from core.subscriptions import (
     unreserve,
 )
 
-LIVE = ("pending", "requires_action", "processing", "completed", "refunded")
 WAITING = ("pending", "requires_action", "processing")
 
 
@@ -42,7 +41,7 @@ class Order(Row):
     """
 
     id = peewee.CharField(primary_key=True, max_length=40)
-    account = refers_to(Account)
+    account = refers_to(Account, index=False)
     cart = peewee.CharField(max_length=40, index=True)
     status = peewee.CharField(
         max_length=16,
@@ -82,7 +81,7 @@ class OrderLine(Row):
     id = peewee.CharField(primary_key=True, max_length=40)
     account = peewee.CharField(max_length=40)
     order = refers_to(Order)
-    subscription = peewee.CharField(max_length=40, null=True, index=True)
+    subscription = peewee.CharField(max_length=40, null=True)
     net = peewee.BigIntegerField()
     tax = peewee.BigIntegerField()
     total = peewee.BigIntegerField(constraints=[peewee.Check("total = net + tax")])
@@ -95,10 +94,7 @@ class OrderLine(Row):
 
 
 def write_order(engine: Engine, cart: Cart, account: Account, quote: Quote, *, purchase_order: str | None, placed_by: str) -> Order:
-    """The order of a quote, pending, inside a transaction. What it uses and changes is reserved for it at once.
-
-    Raises TransitionInvalid where an order that is being paid changes the same subscription.
-    """
+    """The order of a quote, pending, inside the transaction that has made the quote. What it uses and changes is reserved for it."""
     for line in quote.lines:
         reserve(engine, account, cart.id, line.fulfilment, line.document["subscription"])
     order = Order(
@@ -119,7 +115,7 @@ def write_order(engine: Engine, cart: Cart, account: Account, quote: Quote, *, p
     )
     engine.db.insert(order)
     engine.db.insert(*(_order_line(order, line) for line in quote.lines))
-    engine.db.update(cart, status="ordering")
+    engine.db.update(cart, status="ordering", order=order.id)
     engine.db.update(account, balance=account.balance - quote.credit_used.amount, ordered=True)
     return order
 
@@ -205,7 +201,7 @@ def _tell(engine: Engine, order: Order, account: Account, invoice: Invoice | Non
     append(engine, "order.completed", account=account.id, subject=order.id, data=data)
     for event_type, subscription, further in news:
         if event_type is not None:
-            announce(engine, event_type, subscription, order=document, **further)
+            announce(engine, event_type, subscription, {"order": document, **further})
 
 
 def close_order(engine: Engine, order: Order, status: str, *, tell: Payment | None = None) -> None:
@@ -217,7 +213,7 @@ def close_order(engine: Engine, order: Order, status: str, *, tell: Payment | No
         return
     engine.db.update(order, status=status, version=order.version + 1)
     engine.db.execute(Account.update(balance=Account.balance + order.credit_used).where(Account.id == order.account))
-    engine.db.execute(Cart.update(status="open").where(Cart.id == order.cart))
+    engine.db.execute(Cart.update(status="open", order=None).where(Cart.id == order.cart))
     unreserve(engine, order.cart)
     if tell is not None:
         account = engine.db.get(Account, order.account)
@@ -231,9 +227,7 @@ def close_order(engine: Engine, order: Order, status: str, *, tell: Payment | No
 
 def get_order(engine: Engine, order_id: str, caller: Caller, *, lock: bool = False, version: int | None = None) -> Order:
     """Raises Missing, also for another account's, and PreconditionFailed for another version than was read."""
-    order = find(engine, Order, order_id, caller, lock=lock)
-    check_version(order.version, version)
-    return order
+    return find(engine, Order, order_id, caller, lock=lock, version=version)
 
 
 def lines_of(engine: Engine, order: Order) -> list[OrderLine]:

@@ -21,7 +21,7 @@ class PaymentMethod(Row):
     """A stored method. `default` is the one that renewals are charged to."""
 
     id = peewee.CharField(primary_key=True, max_length=40)
-    account = refers_to(Account)
+    account = refers_to(Account, index=False)
     provider = peewee.CharField(max_length=64)
     reference = peewee.CharField(max_length=255)
     brand = peewee.CharField(max_length=40)
@@ -82,27 +82,22 @@ def add_method(engine: Engine, account_id: str, caller: Caller, provider: str, s
 
 def keep_method(engine: Engine, account: str, provider: str, saved: SavedMethod) -> PaymentMethod:
     """Write a stored method and make it the default, inside a transaction. One that is known already is not doubled."""
-    of_account = PaymentMethod.account == account
-    engine.db.execute(PaymentMethod.update(default=False).where(of_account))
-    same = of_account & (PaymentMethod.provider == provider) & (PaymentMethod.reference == saved.reference)
-    known: PaymentMethod | None = engine.db.first(PaymentMethod.select().where(same))
-    if known is not None:
-        engine.db.update(known, default=True, deleted_at=None)
-        return known
-    method = PaymentMethod(
-        id=new_id("pm"),
-        account=account,
-        provider=provider,
-        reference=saved.reference,
-        brand=saved.brand,
-        last4=saved.last4,
-        expires=saved.expires,
-        default=True,
-        created_at=engine.clock.now(),
-        deleted_at=None,
-    )
-    engine.db.insert(method)
+    same = (PaymentMethod.account == account) & (PaymentMethod.provider == provider) & (PaymentMethod.reference == saved.reference)
+    method: PaymentMethod | None = engine.db.first(PaymentMethod.select().where(same))
+    shown = {"brand": saved.brand, "last4": saved.last4, "expires": saved.expires, "default": True, "deleted_at": None}
+    if method is not None:
+        engine.db.update(method, **shown)
+    else:
+        now = engine.clock.now()
+        method = PaymentMethod(id=new_id("pm"), account=account, provider=provider, reference=saved.reference, created_at=now, **shown)
+        engine.db.insert(method)
+    make_default(engine, account, method.id)
     return method
+
+
+def make_default(engine: Engine, account: str, method_id: str) -> None:
+    """From now on what falls due is charged to this method and no other of the account. Inside a transaction."""
+    engine.db.execute(PaymentMethod.update(default=PaymentMethod.id == method_id).where(PaymentMethod.account == account))
 
 
 def find_method(engine: Engine, method_id: str, account: str, pointer: str | None = None) -> PaymentMethod:

@@ -13,15 +13,25 @@ from core.accounts import Account
 from core.engine.database import InstantField, JsonField, Row, refers_to
 from core.engine.engine import Engine
 from core.engine.values import new_id, to_json
-from core.errors import ValidationFailed
-from core.hooks.payments import PaymentReference, PaymentRequest, PaymentResult, PaymentUnknown
-from core.payment_methods import PaymentMethod, customer_of, find_method, keep_method, method_document
+from core.errors import PaymentProviderUnavailable, ValidationFailed
+from core.hooks.payments import (
+    PaymentError,
+    PaymentReference,
+    PaymentRequest,
+    PaymentResult,
+    PaymentUnknown,
+    ProviderTimeout,
+    ProviderUnavailable,
+    SavedMethod,
+)
+from core.payment_methods import PaymentMethod, customer_of, find_method, keep_method, make_default, method_document
 from core.providers import call_provider, find_provider
 from core.rules.money import Money
 
 log = logging.getLogger("puesto.payments")
 LIVE = ("created", "requires_action", "processing", "authorized", "captured")
 SUCCEEDED = ("authorized", "captured")
+FAILED = ("declined", "failed", "canceled")
 # How long after its call's deadline a payment is left alone before recovery asks what became of it.
 GRACE = timedelta(seconds=5)
 # How long a buyer may take at the bank before the order is given up.
@@ -33,12 +43,12 @@ class Payment(Row):
 
     amount:      what is asked, in minor units; 0 where a method is only stored.
     method:      id of the stored method that is charged.
-    deadline_at: when recovery asks the provider, if no answer is in by then.
+    ask_at:      when recovery asks the provider how it stands; None: its end is known.
     problem:     why a human must look: `amount-mismatch`, `late-payment`.
     """
 
     id = peewee.CharField(primary_key=True, max_length=40)
-    account = refers_to(Account)
+    account = refers_to(Account, index=False)
     order = peewee.CharField(max_length=40, index=True)
     provider = peewee.CharField(max_length=64)
     status = peewee.CharField(max_length=16)
@@ -54,7 +64,7 @@ class Payment(Row):
     shown_method = JsonField(null=True)
     due_on = peewee.CharField(max_length=10, null=True)
     problem = peewee.CharField(max_length=32, null=True)
-    deadline_at = InstantField()
+    ask_at = InstantField(null=True)
     created_at = InstantField()
 
     @property
@@ -64,30 +74,26 @@ class Payment(Row):
 
 _live = Payment.status.in_([peewee.SQL(f"'{status}'") for status in LIVE])
 Payment.add_index(Payment.index(Payment.order, unique=True, name="payment_live").where(_live))
-Payment.add_index(
-    Payment.index(Payment.deadline_at, name="payment_waiting").where(
-        Payment.status.in_([peewee.SQL(f"'{status}'") for status in ("created", "requires_action", "processing")])
-    )
-)
+Payment.add_index(Payment.index(Payment.ask_at, name="payment_to_ask_about").where(Payment.ask_at.is_null(False)))
 
 
 class Refund(Row):
-    """Money on its way back: its own amount, state and idempotency key (its id)."""
+    """Money on its way back: its own amount, state and idempotency key (its id). `ask_at` as of a payment."""
 
     id = peewee.CharField(primary_key=True, max_length=40)
-    account = refers_to(Account)
-    order = peewee.CharField(max_length=40, index=True)
+    account = refers_to(Account, index=False)
+    order = peewee.CharField(max_length=40)
     payment = refers_to(Payment)
     amount = peewee.BigIntegerField(constraints=[peewee.Check("amount > 0")])
     currency = peewee.CharField(max_length=3)
     status = peewee.CharField(max_length=12)
     reason = peewee.CharField(max_length=500)
     provider_ref = peewee.CharField(max_length=255, null=True)
-    deadline_at = InstantField()
+    ask_at = InstantField(null=True)
     created_at = InstantField()
 
 
-Refund.add_index(Refund.index(Refund.deadline_at, name="refund_waiting").where(Refund.status == peewee.SQL("'created'")))
+Refund.add_index(Refund.index(Refund.ask_at, name="refund_to_ask_about").where(Refund.ask_at.is_null(False)))
 
 
 @dataclass(frozen=True)
@@ -128,7 +134,7 @@ def new_payment(engine: Engine, account: Account, order: str, choice: PaymentCho
         shown_method=method_document(method) if method else None,
         due_on=None,
         problem=None,
-        deadline_at=now + timedelta(seconds=find_provider(engine, choice.provider).deadline) + GRACE,
+        ask_at=now + timedelta(seconds=find_provider(engine, choice.provider).deadline) + GRACE,
         created_at=now,
     )
     engine.db.insert(payment)
@@ -159,6 +165,8 @@ def begin_at_provider(
     """
     provider = find_provider(engine, payment.provider)
     method = engine.db.get(PaymentMethod, payment.method) if payment.method else None
+    if method is not None and not payment.amount:
+        return PaymentResult("captured", payment.money)  # it is stored already
     request = PaymentRequest(
         payment_id=payment.id,
         amount=payment.money,
@@ -175,12 +183,17 @@ def begin_at_provider(
 
 
 def retrieve(engine: Engine, payment: Payment) -> PaymentResult | None:
-    """What the provider knows of a payment; None: it has never heard of it. Raises as `call_provider` does."""
-    provider = find_provider(engine, payment.provider)
+    """What the provider knows of a payment; None: it has never heard of it.
+
+    Raises ProviderTimeout where it gives no answer, or where its plugin is gone.
+    """
     try:
-        return call_provider(engine, provider, PaymentResult, lambda: provider.retrieve_payment(reference(payment)))
+        provider = find_provider(engine, payment.provider)
+        return call_provider(engine, provider, PaymentResult, lambda: provider.retrieve_payment(reference(payment)), looks_up=True)
     except PaymentUnknown:
         return None
+    except (ProviderUnavailable, PaymentProviderUnavailable) as error:
+        raise ProviderTimeout(str(error)) from error
 
 
 def reference(payment: Payment) -> PaymentReference:
@@ -188,36 +201,61 @@ def reference(payment: Payment) -> PaymentReference:
     return PaymentReference(payment.id, payment.money, payment.id, payment.provider_ref, payment.data)
 
 
+def never_begun(payment: Payment) -> PaymentResult:
+    """The end of a payment that its provider has never heard of: the call got lost on its way."""
+    return PaymentResult("failed", payment.money, error=PaymentError("provider_error", retryable=True))
+
+
 def record_result(engine: Engine, payment: Payment, result: PaymentResult) -> None:
     """Write what the provider answered, in the transaction of what follows from it.
 
     An end stays, but for money that arrives after we had given the payment up: that is always written down. An amount that is
-    not ours is kept as a `problem`; the payment then counts as nothing.
+    not ours is a `problem`: the payment counts as nothing until the provider's books say what was asked.
     """
-    succeeded = result.status in SUCCEEDED
-    if payment.status == "captured" or (payment.status in ("declined", "failed", "canceled") and not succeeded):
+    if not _is_news(payment.status, result.status):
         return
-    mismatch = succeeded and result.amount != payment.money
+    mismatch = result.status in SUCCEEDED and result.amount != payment.money
     if mismatch:
-        log.error("payment %s: the provider reports %s instead of %s", payment.id, result.amount, payment.money)
+        log.error("payment %s: %s reports %s instead of %s", payment.id, payment.provider, result.amount, payment.money)
+    status = "processing" if mismatch else result.status
     engine.db.update(
         payment,
-        status="processing" if mismatch else result.status,
-        problem="amount-mismatch" if mismatch else payment.problem,
+        status=status,
+        problem="amount-mismatch" if mismatch else None,
         provider_ref=result.provider_ref or payment.provider_ref,
         action=to_json(result.action),
         error=to_json(result.error),
         data=dict(result.data) or payment.data,
         due_on=result.due_on.isoformat() if result.due_on else None,
-        deadline_at=_next_look(engine, result),
+        ask_at=_ask_at(engine, payment, status),
     )
-    if result.saved_method is not None and succeeded and not mismatch:
-        method = keep_method(engine, payment.account, payment.provider, result.saved_method)
+    if payment.save_method and status in SUCCEEDED:
+        _keep_method(engine, payment, result.saved_method)
+
+
+def _is_news(status: str, reported: str) -> bool:
+    """Whether a payment can go on from one status to the other; answers may come late, and out of order."""
+    if status in FAILED:
+        return reported in SUCCEEDED
+    return status not in SUCCEEDED or (status, reported) == ("authorized", "captured")
+
+
+def _ask_at(engine: Engine, payment: Payment, status: str) -> datetime | None:
+    """When to ask about a payment that is in `status` now."""
+    if status == "requires_action":
+        return engine.clock.now() + ACTION_LIFETIME
+    if status == "processing":
+        return payment.ask_at if payment.status == status else engine.clock.now() + GRACE
+    return None
+
+
+def _keep_method(engine: Engine, payment: Payment, saved: SavedMethod | None) -> None:
+    """Store the method for what is charged from now on: the new one, or the stored one that was chosen."""
+    if saved is not None:
+        method = keep_method(engine, payment.account, payment.provider, saved)
         engine.db.update(payment, method=method.id, shown_method=method_document(method))
-
-
-def _next_look(engine: Engine, result: PaymentResult) -> datetime:
-    return engine.clock.now() + (ACTION_LIFETIME if result.status == "requires_action" else GRACE)
+    elif payment.method is not None:
+        make_default(engine, payment.account, payment.method)
 
 
 # --- documents

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from dataclasses import is_dataclass
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from core.engine.engine import Engine
 from core.errors import PaymentDeclined, PaymentProviderUnavailable
@@ -22,11 +25,11 @@ def find_provider(engine: Engine, name: str) -> PaymentProvider:
     return provider
 
 
-def call_provider(engine: Engine, provider: PaymentProvider, answer: type[T], call: Callable[[], T]) -> T:
+def call_provider(engine: Engine, provider: PaymentProvider, answer: type[T], call: Callable[[], T], *, looks_up: bool = False) -> T:
     """Run a provider's method under its deadline; `answer` is the type that it must return.
 
-    Raises ProviderUnavailable (certainly nothing happened), ProviderTimeout (nobody knows) or PaymentUnknown: whatever else a
-    provider raises or answers counts as a time-out.
+    looks_up: PaymentUnknown is an answer here, and let through. Raises ProviderUnavailable (certainly nothing happened) or
+    ProviderTimeout (nobody knows): whatever else a provider raises or answers counts as a time-out.
     """
     if engine.db.in_transaction():
         raise RuntimeError("a provider is called outside any transaction")
@@ -35,17 +38,39 @@ def call_provider(engine: Engine, provider: PaymentProvider, answer: type[T], ca
     except ProviderMisconfigured as error:
         log.error("provider %s is misconfigured: %s", provider.name, error)
         raise ProviderUnavailable(str(error)) from error
-    except (ProviderUnavailable, ProviderTimeout, PaymentUnknown):
+    except (ProviderUnavailable, ProviderTimeout):
         raise
-    except TimeoutError as error:
-        raise ProviderTimeout(str(error)) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        if looks_up and isinstance(error, PaymentUnknown):
+            raise
         log.exception("provider %s raised", provider.name)
         raise ProviderTimeout(f"{provider.name} raised {type(error).__name__}") from error
-    if not isinstance(result, answer):
-        log.error("provider %s answered %s instead of %s", provider.name, type(result).__name__, answer.__name__)
+    if not _fits(result, answer):
+        log.error("provider %s answered a %s that can't stand for a %s", provider.name, type(result).__name__, answer.__name__)
         raise ProviderTimeout(f"{provider.name} answered nonsense")
     return result
+
+
+def _fits(value: object, kind: Any) -> bool:
+    """Whether a value is what its type says, down to the last field: what is not can't be written down."""
+    origin = get_origin(kind)
+    if origin is Literal:
+        return value in get_args(kind)
+    if origin in (Union, UnionType):
+        return any(_fits(value, each) for each in get_args(kind))
+    if origin is Mapping:
+        return isinstance(value, Mapping) and _is_json(dict(value))
+    if not isinstance(value, kind):
+        return False
+    return not is_dataclass(kind) or all(_fits(getattr(value, name), each) for name, each in get_type_hints(kind).items())
+
+
+def _is_json(value: object) -> bool:
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
 
 
 def declined(error: dict[str, Any] | None) -> PaymentDeclined:

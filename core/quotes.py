@@ -16,12 +16,12 @@ from typing import Any
 
 from core.access import Caller
 from core.accounts import Account
-from core.carts import Cart, CartLine, cart_warnings
-from core.catalog import check_seats, check_trial_seats, find_plan, find_price, price_document
+from core.carts import Cart, CartLine, cart_warnings, line_terms
+from core.catalog import price_document
 from core.engine.clock import day_in
 from core.engine.engine import Engine
 from core.engine.values import to_json
-from core.errors import CurrencyUnsupported, Message, QuoteChanged, QuoteExpired, TrialNotEligible, ValidationFailed
+from core.errors import CurrencyUnsupported, Message, QuoteChanged, QuoteExpired, ValidationFailed
 from core.hooks.carts import CartWarning
 from core.hooks.payments import PayableCart
 from core.hooks.products import text
@@ -31,9 +31,9 @@ from core.rules.billing_plan import Billing, Derivation, Rounding, bill_start
 from core.rules.money import Money, total, zero
 from core.rules.periods import Period
 from core.rules.seals import Shown, changes, seal, unseal
-from core.seats import check_release
-from core.subscriptions import Subscription, Terms, bill_terms, find_subscription, next_terms, trial_refusal
+from core.subscriptions import CHANGEABLE, Subscription
 from core.tax import buyer_of, decide_tax, kept, tax_at
+from core.terms import Terms, bill_terms
 
 log = logging.getLogger("puesto.quotes")
 
@@ -81,17 +81,26 @@ class Quote:
 
 @dataclass(frozen=True)
 class _Draft:
-    """A line between pricing and tax. `next_net` is what the next period costs before tax; None: no charge follows."""
+    """A line between pricing and tax.
+
+    subscription: what it changes; None: it begins one.
+    billing:      what is charged and credited now; None: nothing, since it is a trial or one that goes on.
+    period:       what runs from today, or goes on running; the next charge comes at its end.
+    """
 
     line: CartLine
     terms: Terms
-    billing: Billing | None
     subscription: Subscription | None
-    charge: Money
-    credit: Money
-    next_net: Money | None
-    next_date: date
+    billing: Billing | None
     period: Period
+
+    @property
+    def charge(self) -> Money:
+        return self.billing.charge if self.billing else zero(self.terms.price.currency)
+
+    @property
+    def credit(self) -> Money:
+        return self.billing.credit if self.billing else zero(self.terms.price.currency)
 
 
 def make_quote(engine: Engine, cart: Cart, lines: Sequence[CartLine], account: Account | None, caller: Caller) -> Quote:
@@ -154,45 +163,17 @@ def quote_document(quote: Quote) -> dict[str, Any]:
 
 
 def _draft(engine: Engine, cart: Cart, line: CartLine, today: date, pointer: str) -> _Draft:
-    if line.mode == "change":
-        return _draft_change(engine, cart, line, today, pointer)
-    assert line.plan is not None and line.interval is not None and line.seats is not None
-    product, plan = find_plan(engine, line.plan, f"{pointer}/plan")
-    price = find_price(plan, line.interval, cart.currency, pointer)
-    terms = Terms(product, plan, price, line.seats, line.interval)
-    if line.mode == "trial":
-        return _draft_trial(engine, cart, line, terms, today, pointer)
-    check_seats(plan, line.seats, f"{pointer}/seats")
-    billing = bill_start(price, line.seats, line.interval, today)
+    terms, subscription = line_terms(engine, cart, line, pointer)
+    if subscription is not None:
+        billing = bill_terms(subscription, terms, today, f"{pointer}/subscription")
+        running = billing.term if billing is not None and billing.term is not None else subscription.term
+        return _Draft(line, terms, subscription, billing, running.period)
+    if terms.trial:
+        assert terms.plan.trial is not None
+        return _Draft(line, terms, None, None, Period(today, today + timedelta(days=terms.plan.trial.days)))
+    billing = bill_start(terms.price, terms.seats, terms.interval, today)
     assert billing.term is not None
-    period = billing.term.period
-    return _Draft(line, terms, billing, None, billing.charge, zero(cart.currency), billing.charge, period.end, period)
-
-
-def _draft_trial(engine: Engine, cart: Cart, line: CartLine, terms: Terms, today: date, pointer: str) -> _Draft:
-    """Free for its days; a charge follows where the plan has a payment method stored for it."""
-    trial, refusal = terms.plan.trial, trial_refusal(engine, cart.account, terms.product.id, cart.id) if cart.account else None
-    if trial is None or refusal is not None:
-        raise TrialNotEligible(refusal or "{product} has no trial.", pointer=f"{pointer}/plan", product=terms.product.id)
-    check_trial_seats(terms.plan, trial, terms.seats, f"{pointer}/seats")
-    period = Period(today, today + timedelta(days=trial.days))
-    # What follows the trial is billed for at least as many seats as the plan is sold with.
-    following = terms.price.amount(max(terms.seats, terms.plan.seats.min)) if trial.requires_payment_method else None
-    return _Draft(line, terms, None, None, zero(cart.currency), zero(cart.currency), following, period.end, period)
-
-
-def _draft_change(engine: Engine, cart: Cart, line: CartLine, today: date, pointer: str) -> _Draft:
-    assert line.subscription is not None and cart.account is not None
-    subscription = find_subscription(engine, line.subscription, cart.account, f"{pointer}/subscription")
-    terms = next_terms(engine, subscription, plan=line.plan, seats=line.seats, interval=line.interval, pointer=pointer)
-    check_release(engine, subscription, terms.seats, line.release or (), pointer)
-    billing = bill_terms(subscription, terms, today)
-    next_net, nothing = terms.price.amount(terms.seats), zero(cart.currency)
-    if billing is None:
-        follows = next_net if subscription.next_charge is not None else None
-        return _Draft(line, terms, None, subscription, nothing, nothing, follows, subscription.period_end, subscription.term.period)
-    period = billing.term.period if billing.term else subscription.term.period
-    return _Draft(line, terms, billing, subscription, billing.charge, billing.credit, next_net, period.end, period)
+    return _Draft(line, terms, None, billing, billing.term.period)
 
 
 def _tax(engine: Engine, buyer: Party, drafts: Sequence[_Draft], currency: str, today: date) -> TaxDecision:
@@ -201,7 +182,7 @@ def _tax(engine: Engine, buyer: Party, drafts: Sequence[_Draft], currency: str, 
     for draft in drafts:
         category = draft.terms.product.tax_category
         asked.append(TaxLine(draft.line.id, category, draft.charge))
-        asked.append(TaxLine(f"{draft.line.id}/next", category, draft.next_net or zero(currency)))
+        asked.append(TaxLine(f"{draft.line.id}/next", category, draft.terms.next_amount or zero(currency)))
     return decide_tax(engine, buyer, tuple(asked), currency, today)
 
 
@@ -214,7 +195,7 @@ def _quote_line(draft: _Draft, taxes: dict[str, LineTax], today: date, locale: s
         credit_tax = tax_at(draft.credit, draft.subscription.tax)
         items.append(_item("credit", draft, -draft.credit, -credit_tax, draft.subscription.tax, locale))
     net, tax = draft.charge - draft.credit, now.tax - credit_tax
-    next_amount = draft.next_net + following.tax if draft.next_net is not None else None
+    next_amount = draft.terms.next_amount + following.tax if draft.terms.next_amount is not None else None
     document = {
         **_names(draft, locale),
         "period": draft.period,
@@ -226,13 +207,12 @@ def _quote_line(draft: _Draft, taxes: dict[str, LineTax], today: date, locale: s
         "tax": tax,
         "total": net + tax,
         "taxes": _tax_parts(items, now),
-        "next_charge": {"date": draft.next_date, "amount": next_amount} if next_amount is not None else None,
+        "next_charge": {"date": draft.period.end, "amount": next_amount} if next_amount is not None else None,
         "explanation": _explain(draft, items),
     }
     shown = to_json(document)
     fulfilment = _fulfilment(draft, kept(now), next_amount.amount if next_amount is not None else None)
-    needs_method = draft.line.mode == "trial" and draft.terms.plan.trial is not None and draft.terms.plan.trial.requires_payment_method
-    return QuoteLine(shown, net, tax, to_json(fulfilment), tuple(to_json(items)), needs_method)
+    return QuoteLine(shown, net, tax, to_json(fulfilment), tuple(to_json(items)), draft.terms.needs_method)
 
 
 def _names(draft: _Draft, locale: str) -> dict[str, Any]:
@@ -292,28 +272,25 @@ def _explain(draft: _Draft, items: Sequence[dict[str, Any]]) -> list[Any]:
 
 def _fulfilment(draft: _Draft, tax: dict[str, Any], next_amount: int | None) -> dict[str, Any]:
     terms, subscription, billing = draft.terms, draft.subscription, draft.billing
-    release = draft.line.release or []
-    if billing is not None and billing.term is None:
-        assert subscription is not None
-        changed = {
-            "plan": terms.plan.id if terms.plan.id != subscription.plan else None,
-            "seats": terms.seats if terms.seats != subscription.seats else None,
-            "interval": terms.interval if terms.interval != subscription.interval else None,
-        }
-        when = {"effective_on": billing.effective_on, "policy": terms.policy, "next_charge": next_amount}
-        return {"action": "schedule", **when, "changed": changed, "release": release}
-    columns = {**_sold(terms), "tax": tax, "next_charge": next_amount}
-    if billing is not None and billing.term is not None:
-        term = billing.term
-        columns |= {"term_amount": term.full_amount.amount, "status": "active", "trial_end": None, "anchor_day": term.anchor_day}
-        columns |= {"period_start": term.period.start, "period_end": term.period.end}
-    elif subscription is None:
-        columns |= {"term_amount": 0, "status": "trialing", "trial_end": draft.period.end, "anchor_day": draft.period.end.day}
-        columns |= {"period_start": draft.period.start, "period_end": draft.period.end}
     if subscription is None:
-        return {"action": "start", "columns": columns}
-    before = {"plan": subscription.plan, "seats": subscription.seats, "interval": subscription.interval}
-    return {"action": "change", "columns": columns, "release": release, "before": before, "starts": terms.ends_trial}
+        return {"action": "start", "columns": {**_sold(terms), "tax": tax, "next_charge": next_amount, **_running(draft)}}
+    change = {"changed": terms.changed, "release": draft.line.release or []}
+    if billing is not None and billing.term is None:
+        when = {"effective_on": billing.effective_on, "policy": terms.policy, "next_charge": next_amount}
+        return {"action": "schedule", **change, **when}
+    columns = {**_sold(terms), "tax": tax, "next_charge": next_amount, **(_running(draft) if billing else {})}
+    before = {name: getattr(subscription, name) for name in CHANGEABLE}
+    starts = subscription.status == "trialing" and not terms.trial
+    return {"action": "change", **change, "columns": columns, "before": before, "starts": starts}
+
+
+def _running(draft: _Draft) -> dict[str, Any]:
+    """What a subscription keeps of the period that runs."""
+    term = draft.billing.term if draft.billing else None
+    columns = {"period_start": draft.period.start, "period_end": draft.period.end}
+    if term is None:
+        return {**columns, "status": "trialing", "trial_end": draft.period.end, "term_amount": 0, "anchor_day": draft.period.end.day}
+    return {**columns, "status": "active", "trial_end": None, "term_amount": term.full_amount.amount, "anchor_day": term.anchor_day}
 
 
 def _sold(terms: Terms) -> dict[str, Any]:

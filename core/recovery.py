@@ -3,67 +3,93 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import TypeVar
 
 from core.checkout import give_up, settle
 from core.engine.engine import Engine
 from core.errors import PaymentProviderUnavailable
-from core.hooks.payments import PaymentResult, ProviderTimeout, ProviderUnavailable
+from core.hooks.payments import ProviderTimeout
 from core.orders import Order
-from core.payments import GRACE, Payment, Refund, retrieve
+from core.payments import FAILED, GRACE, Payment, Refund, never_begun, retrieve
 from core.refunds import settle_refund
 
 log = logging.getLogger("puesto.recovery")
-AWAY = (ProviderUnavailable, ProviderTimeout, PaymentProviderUnavailable)
+LONGEST_PAUSE = timedelta(days=1)
+# How long the provider goes on being asked about a payment that ended without its word.
+WATCH = timedelta(days=7)
+R = TypeVar("R", Payment, Refund)
 
 
-def recover(engine: Engine, limit: int = 100) -> int:
-    """Ask the providers about payments and refunds whose outcome is not known past their deadline; how many were settled."""
+def recover(engine: Engine, limit: int = 100) -> None:
+    """Ask the providers about payments and refunds whose end is not known, each when its time has come.
+
+    A provider that gives no answer is left alone until the next round: a hundred time-outs would take an hour.
+    """
     now = engine.clock.now()
-    unknown = Payment.status.in_(("created", "requires_action", "processing")) & (Payment.deadline_at <= now) & Payment.problem.is_null()
-    payments = engine.db.all(Payment.select().where(unknown).order_by(Payment.deadline_at).limit(limit))
-    unsettled = (Refund.status == "created") & (Refund.deadline_at <= now)
-    refunds = engine.db.all(Refund.select().where(unsettled).order_by(Refund.deadline_at).limit(limit))
-    return sum(_recover_payment(engine, payment) for payment in payments) + sum(_recover_refund(engine, refund) for refund in refunds)
+    payments = engine.db.all(Payment.select().where(Payment.ask_at <= now).order_by(Payment.ask_at).limit(limit))
+    refunds = engine.db.all(Refund.select().where(Refund.ask_at <= now).order_by(Refund.ask_at).limit(limit))
+    silent: set[str] = set()
+    for payment in payments:
+        _attend(engine, payment, payment.provider, silent, _recover_payment)
+    for refund in refunds:
+        payment_of_it = engine.db.get(Payment, refund.payment)
+        assert payment_of_it is not None
+        _attend(engine, refund, payment_of_it.provider, silent, _recover_refund)
 
 
-def _recover_payment(engine: Engine, payment: Payment) -> bool:
-    """The provider's word decides. It has never heard of the key: nothing was charged, and the order is given up."""
+def _attend(engine: Engine, row: R, provider: str, silent: set[str], carry_on: Callable[[Engine, R], None]) -> None:
+    """Carry one on. Whatever goes wrong with it holds up no other, and it has its turn again later."""
+    if not _put_off(engine, row) or provider in silent:
+        return
     try:
-        result = retrieve(engine, payment)
-    except AWAY:
-        log.warning("payment %s: %s gives no answer; asked again later", payment.id, payment.provider)
-        _put_off(engine, payment)
-        return False
+        carry_on(engine, row)
+    except (ProviderTimeout, PaymentProviderUnavailable) as error:
+        log.warning("%s waits: %s gives no answer (%s)", row.id, provider, error)
+        silent.add(provider)
+    except Exception:
+        log.exception("%s, paid with %s, can't be carried on", row.id, provider)
+
+
+def _put_off(engine: Engine, row: Payment | Refund) -> bool:
+    """Set when it is asked about after this time; False where somebody else has settled or taken it meanwhile."""
+    model = type(row)
+    return bool(engine.db.execute(model.update(ask_at=_next_time(engine, row)).where((model.id == row.id) & (model.ask_at == row.ask_at))))
+
+
+def _next_time(engine: Engine, row: Payment | Refund) -> datetime | None:
+    """After as long as it has been waiting: soon at first, then ever more rarely, at least daily. None: no more."""
+    waited: timedelta = engine.clock.now() - row.created_at
+    if row.status in FAILED and waited > WATCH:
+        return None
+    return engine.clock.now() + min(max(waited, GRACE), LONGEST_PAUSE)
+
+
+def _recover_payment(engine: Engine, payment: Payment) -> None:
+    """The provider's word decides. It has never heard of the key: nothing was charged, and the order is given up."""
+    result = retrieve(engine, payment)
     if result is not None and result.status == "requires_action" == payment.status:
-        return _buyer_is_gone(engine, payment)
-    settle(engine, payment.id, result or PaymentResult("failed", payment.money))
-    if result is not None and result.status == "processing":
-        _put_off(engine, payment)
-        return False
-    return True
+        _give_up(engine, payment)
+        return
+    settle(engine, payment, result or never_begun(payment))
+    if result is None:
+        _watch(engine, payment)
 
 
-def _buyer_is_gone(engine: Engine, payment: Payment) -> bool:
+def _watch(engine: Engine, payment: Payment) -> None:
+    """Go on asking about a payment that failed only because its provider had not heard of it: a call that hung may get through."""
+    failed = (Payment.id == payment.id) & Payment.status.in_(FAILED)
+    engine.db.execute(Payment.update(ask_at=_next_time(engine, payment)).where(failed))
+
+
+def _give_up(engine: Engine, payment: Payment) -> None:
     """An hour at the bank is long enough: what the order holds back is free again."""
     with engine.db.transaction():
         order = engine.db.lock(Order, payment.order)
-        if order is None or order.status != "requires_action":
-            return False
-        give_up(engine, order)
-    return True
+        if order is not None and order.status == "requires_action":
+            give_up(engine, order)
 
 
-def _recover_refund(engine: Engine, refund: Refund) -> bool:
-    _put_off(engine, refund)
-    try:
-        settle_refund(engine, refund.id)
-    except PaymentProviderUnavailable:
-        log.warning("refund %s waits for its provider's plugin", refund.id)
-    now = engine.db.get(Refund, refund.id)
-    return now is not None and now.status != "created"
-
-
-def _put_off(engine: Engine, row: Payment | Refund) -> None:
-    """Ask again after as long as it has been waiting: soon at first, then ever more rarely, at least daily."""
-    waited = min(engine.clock.now() - row.created_at, GRACE * 17_280)
-    engine.db.update(row, deadline_at=engine.clock.now() + max(waited, GRACE))
+def _recover_refund(engine: Engine, refund: Refund) -> None:
+    settle_refund(engine, refund.id)

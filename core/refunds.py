@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import Any
+
+import peewee
 
 from core.access import Caller
 from core.accounts import Account, account_document
@@ -12,13 +15,14 @@ from core.engine.events import append
 from core.engine.idempotency import Answer, IdempotencyKey, KeyedRequest, begin, claim, finish
 from core.engine.values import new_id, to_json
 from core.errors import RefundExceedsPayment, TransitionInvalid
-from core.hooks.payments import PaymentUnknown, ProviderTimeout, ProviderUnavailable, RefundRequest, RefundResult
+from core.hooks.payments import ProviderTimeout, ProviderUnavailable, RefundRequest, RefundResult
 from core.orders import Order, get_order, order_document, payment_of
 from core.payments import GRACE, SUCCEEDED, Payment, Refund, reference
 from core.providers import call_provider, find_provider
 from core.rules.money import Money
 
 log = logging.getLogger("puesto.refunds")
+UNSETTLED = ("created", "processing")
 
 
 def refund_order(engine: Engine, order_id: str, caller: Caller, *, amount: Money | None, reason: str, request: KeyedRequest) -> Answer:
@@ -27,7 +31,7 @@ def refund_order(engine: Engine, order_id: str, caller: Caller, *, amount: Money
     Raises Missing, TransitionInvalid for an order that was not paid, RefundExceedsPayment, PaymentProviderUnavailable.
     """
     with engine.db.transaction():
-        order = get_order(engine, order_id, caller)
+        order = get_order(engine, order_id, caller, lock=True)
         known = begin(engine, request)
         if isinstance(known, Answer):
             return known
@@ -40,7 +44,8 @@ def refund_order(engine: Engine, order_id: str, caller: Caller, *, amount: Money
             find_provider(engine, payment.provider)
             refund_id = write_refund(engine, payment, amount, reason).id
             claim(engine, request, refund_id)
-    settle_refund(engine, refund_id)
+    with suppress(ProviderTimeout):  # recovery asks again
+        settle_refund(engine, refund_id)
     with engine.db.transaction():
         refund = engine.db.get(Refund, refund_id)
         assert refund is not None
@@ -73,7 +78,7 @@ def write_refund(engine: Engine, payment: Payment, amount: Money | None, reason:
         status="created",
         reason=reason,
         provider_ref=None,
-        deadline_at=now + GRACE,
+        ask_at=now + GRACE,
         created_at=now,
     )
     engine.db.insert(refund)
@@ -82,49 +87,56 @@ def write_refund(engine: Engine, payment: Payment, amount: Money | None, reason:
 
 
 def settle_refund(engine: Engine, refund_id: str) -> None:
-    """Ask the provider to refund, with the refund's own key, and write the outcome.
+    """Ask the provider to refund, with the refund's own key, and write the outcome. Asked again, it says how the refund stands.
 
-    A refund whose outcome is unknown stays `created`, and recovery asks again with the same key. Raises
-    PaymentProviderUnavailable where the provider's plugin is gone.
+    Raises ProviderTimeout where the outcome stays unknown, PaymentProviderUnavailable where the provider's plugin is gone.
     """
     refund = engine.db.get(Refund, refund_id)
     payment = engine.db.get(Payment, refund.payment) if refund else None
-    if refund is None or payment is None or refund.status != "created":
+    if refund is None or payment is None or refund.status not in UNSETTLED:
         return
     provider = find_provider(engine, payment.provider)
     amount = Money(refund.amount, refund.currency)
     asked = RefundRequest(reference(payment), refund.id, amount, refund.reason, refund.id)
     try:
         result = call_provider(engine, provider, RefundResult, lambda: provider.refund_payment(asked))
-    except (ProviderUnavailable, ProviderTimeout, PaymentUnknown):
-        log.warning("refund %s waits: %s gave no answer", refund.id, provider.name)
-        return
-    if result.status == "succeeded" and result.amount != amount:
-        log.error("refund %s: the provider reports %s instead of %s", refund.id, result.amount, amount)
-        return
-    _record_refund(engine, refund_id, result)
+    except ProviderUnavailable as error:
+        raise ProviderTimeout(str(error)) from error
+    if result.status != "failed" and result.amount != amount:
+        log.error("refund %s: %s reports %s instead of %s", refund.id, provider.name, result.amount, amount)
+        raise ProviderTimeout(f"{provider.name} refunds another amount than it was asked for")
+    _record_refund(engine, refund, result)
 
 
-def _record_refund(engine: Engine, refund_id: str, result: RefundResult) -> None:
+def _record_refund(engine: Engine, asked: Refund, result: RefundResult) -> None:
     with engine.db.transaction():
-        refund = engine.db.lock(Refund, refund_id)
-        payment = engine.db.lock(Payment, refund.payment) if refund else None
-        if refund is None or payment is None or refund.status != "created":
+        order, payment = engine.db.lock(Order, asked.order), engine.db.lock(Payment, asked.payment)
+        refund = engine.db.lock(Refund, asked.id)
+        assert order is not None and payment is not None and refund is not None
+        if refund.status not in UNSETTLED:
             return
-        engine.db.update(refund, status=result.status, provider_ref=result.provider_ref)
+        ask_at = refund.ask_at if result.status == "processing" else None
+        engine.db.update(refund, status=result.status, provider_ref=result.provider_ref, ask_at=ask_at)
         if result.status == "failed":
+            log.error("refund %s of order %s: %s refuses it", refund.id, order.id, payment.provider)
             engine.db.update(payment, refunded=payment.refunded - refund.amount)
-        else:
-            _tell(engine, refund, payment)
+        elif result.status == "succeeded":
+            _tell(engine, order, payment, refund)
 
 
-def _tell(engine: Engine, refund: Refund, payment: Payment) -> None:
-    order, account = engine.db.lock(Order, refund.order), engine.db.get(Account, refund.account)
-    assert order is not None and account is not None
-    if payment.refunded == payment.amount and order.status == "completed":
+def _tell(engine: Engine, order: Order, payment: Payment, refund: Refund) -> None:
+    account = engine.db.get(Account, refund.account)
+    assert account is not None
+    if order.status == "completed" and _given_back(engine, payment) == payment.amount:
         engine.db.update(order, status="refunded", version=order.version + 1)
     data = {"order": order_document(engine, order), "account": account_document(account), "refund": refund_document(refund)}
     append(engine, "payment.refunded", account=account.id, subject=order.id, data=data)
+
+
+def _given_back(engine: Engine, payment: Payment) -> int:
+    """What has reached the buyer; `payment.refunded` also counts what is on its way and may fail."""
+    arrived = (Refund.payment == payment.id) & (Refund.status == "succeeded")
+    return int(engine.db.scalar(Refund.select(peewee.fn.SUM(Refund.amount)).where(arrived)) or 0)
 
 
 def refund_document(refund: Refund) -> dict[str, Any]:

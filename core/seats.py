@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import peewee
 
 from core.access import Caller, find, missing, revoke_tokens
-from core.accounts import Account, User, check_version, find_user, user_document
+from core.accounts import Account, User, find_user, user_document
 from core.engine.database import InstantField, Row, refers_to
 from core.engine.engine import Engine
 from core.engine.values import new_id, to_json
 from core.errors import NoSeatLeft, SeatsInUse, TransitionInvalid, ValidationFailed
+from core.hooks.products import localized
 from core.subscriptions import RUNNING, Subscription, announce
 
 
@@ -22,8 +24,8 @@ class SeatAssignment(Row):
 
     id = peewee.CharField(primary_key=True, max_length=40)
     account = peewee.CharField(max_length=40)
-    subscription = refers_to(Subscription)
-    user = refers_to(User, on_delete="CASCADE")
+    subscription = refers_to(Subscription, index=False)
+    user = refers_to(User)
     assigned_at = InstantField()
 
     class Meta:
@@ -31,12 +33,13 @@ class SeatAssignment(Row):
         indexes = ((("subscription", "user"), True),)
 
 
+# From the farthest miss to the answer yes.
+REASONS = ("no_subscription", "cancelled", "trial_ended", "paused", "no_seat", "seat_assigned")
+
+
 @dataclass(frozen=True)
 class Entitlement:
-    """May this user use this product now?
-
-    reason: `seat_assigned` where yes; else the nearest miss: `no_subscription`, `no_seat`, `trial_ended`, `cancelled`, `paused`.
-    """
+    """May this user use this product now? reason: one of REASONS: `seat_assigned` where yes, else the nearest miss."""
 
     entitled: bool
     reason: str
@@ -56,20 +59,29 @@ def assign_seats(engine: Engine, subscription_id: str, caller: Caller, users: Se
         if subscription.status not in RUNNING:
             raise TransitionInvalid("The subscription is {status}: it has no seats to assign.", status=subscription.status)
         holders = set(assigned_users(engine, subscription))
-        new = [user for user in dict.fromkeys(users) if user not in holders]
-        found = [_user(engine, user, subscription.account) for user in new]
+        new = _users(engine, [user for user in dict.fromkeys(users) if user not in holders], subscription.account)
         _check_room(subscription, len(holders) + len(new))
-        now = engine.clock.now()
-        rows = [
-            SeatAssignment(id=new_id("seat"), account=subscription.account, subscription=subscription.id, user=user, assigned_at=now)
-            for user in new
-        ]
-        engine.db.insert(*rows)
-        if rows:
+        for user in new:
+            engine.db.insert(_assignment(engine, subscription, user))
+        if new:
             engine.db.update(subscription, seats_assigned=len(holders) + len(new), version=subscription.version + 1)
-        for user in found:
-            announce(engine, "seat.assigned", subscription, user=user_document(user))
+            announce(engine, "seat.assigned", subscription, *({"user": user_document(user)} for user in new))
     return subscription
+
+
+def _users(engine: Engine, users: Sequence[str], account: str) -> list[User]:
+    """Those users of the account, in this order. Raises Missing for the first that is none."""
+    known = {user.id: user for user in engine.db.all(User.select().where((User.account == account) & User.id.in_(users)))}
+    unknown = next((user for user in users if user not in known), None)
+    if unknown is not None:
+        raise missing("user", unknown)
+    return [known[user] for user in users]
+
+
+def _assignment(engine: Engine, subscription: Subscription, user: User) -> SeatAssignment:
+    return SeatAssignment(
+        id=new_id("seat"), account=subscription.account, subscription=subscription.id, user=user.id, assigned_at=engine.clock.now()
+    )
 
 
 def release_seats(engine: Engine, subscription: Subscription, users: Sequence[str]) -> int:
@@ -80,9 +92,8 @@ def release_seats(engine: Engine, subscription: Subscription, users: Sequence[st
         here = SeatAssignment.subscription == subscription.id
         engine.db.execute(SeatAssignment.delete().where(here & SeatAssignment.user.in_(leaving)))
         engine.db.update(subscription, seats_assigned=len(holders) - len(leaving), version=subscription.version + 1)
-    for user in leaving:
-        row = engine.db.get(User, user)
-        announce(engine, "seat.released", subscription, user=user_document(row) if row else {"id": user})
+        left = engine.db.all(User.select().where(User.id.in_(leaving)).order_by(User.id))
+        announce(engine, "seat.released", subscription, *({"user": user_document(user)} for user in left))
     return len(leaving)
 
 
@@ -116,8 +127,7 @@ def list_seats(engine: Engine, subscription: Subscription) -> list[dict[str, Any
 def remove_user(engine: Engine, account_id: str, user_id: str, caller: Caller, version: int | None = None) -> None:
     """Remove a user of an account; the seats they held are free again, and their tokens end. Raises Missing, PreconditionFailed."""
     with engine.db.transaction():
-        user = find_user(engine, account_id, user_id, caller)
-        check_version(user.version, version)
+        user = find_user(engine, account_id, user_id, caller, version)
         held = SeatAssignment.select(SeatAssignment.subscription).where(SeatAssignment.user == user.id)
         for seat in engine.db.all(held):
             subscription = engine.db.lock(Subscription, seat.subscription)
@@ -148,38 +158,36 @@ def check_release(engine: Engine, subscription: Subscription, seats: int, releas
 def check_entitlement(engine: Engine, user_id: str, product: str, caller: Caller) -> Entitlement:
     """May this user use this product now? Read from the tables each time, so that a revoked seat counts at once.
 
+    Of several subscriptions the one of the highest plan counts, among those that entitle or else come nearest to it.
     Raises Missing for a user the caller may not see.
     """
     user = find(engine, User, user_id, caller)
     account = engine.db.get(Account, user.account)
     assert account is not None
     of_product = (Subscription.account == user.account) & (Subscription.product == product)
-    subscriptions = engine.db.all(Subscription.select().where(of_product).order_by(Subscription.id.desc()))
+    subscriptions = engine.db.all(Subscription.select().where(of_product).order_by(Subscription.tier.desc(), Subscription.id.desc()))
     seats = SeatAssignment.select(SeatAssignment.subscription).where(SeatAssignment.user == user_id)
     held = {seat.subscription for seat in engine.db.all(seats)} if subscriptions else set()
     answers = [_entitlement(subscription, subscription.id in held, account, engine) for subscription in subscriptions]
-    return next((a for a in answers if a.entitled), answers[0] if answers else Entitlement(False, "no_subscription"))
+    return max(answers, key=lambda answer: REASONS.index(answer.reason), default=Entitlement(False, "no_subscription"))
 
 
 def _entitlement(subscription: Subscription, has_seat: bool, account: Account, engine: Engine) -> Entitlement:
-    today = account.today(engine)
+    reason = _reason(subscription, has_seat, account.today(engine))
+    if reason != "seat_assigned":
+        return Entitlement(False, reason, subscription=subscription.id)
+    features = localized(subscription.features, account.locale) or ()
+    return Entitlement(True, reason, subscription.plan, tuple(features), subscription.id)
+
+
+def _reason(subscription: Subscription, has_seat: bool, today: date) -> str:
     if subscription.trial_end is not None and subscription.trial_end <= today:
-        return Entitlement(False, "trial_ended", subscription=subscription.id)
+        return "trial_ended"
     if subscription.status not in RUNNING:
-        return Entitlement(False, subscription.status, subscription=subscription.id)
+        return str(subscription.status)
     if subscription.cancel_at is not None and subscription.cancel_at <= today:
-        return Entitlement(False, "cancelled", subscription=subscription.id)
-    if not has_seat:
-        return Entitlement(False, "no_seat", subscription=subscription.id)
-    features = subscription.features.get(account.locale.split("-")[0]) or subscription.features.get("en") or []
-    return Entitlement(True, "seat_assigned", subscription.plan, tuple(features), subscription.id)
-
-
-def _user(engine: Engine, user_id: str, account: str) -> User:
-    user = engine.db.get(User, user_id)
-    if user is None or user.account != account:
-        raise missing("user", user_id)
-    return user
+        return "cancelled"
+    return "seat_assigned" if has_seat else "no_seat"
 
 
 def _check_room(subscription: Subscription, wanted: int) -> None:

@@ -1,30 +1,28 @@
-"""Subscriptions: what an account has, from its start through its changes to its end."""
+"""Subscriptions: what an account has, from its start through its changes to its end. What a change would bring is in `core.terms`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
 import peewee
 
 from core.access import Caller, find, missing
-from core.accounts import Account, account_document, check_version
-from core.catalog import check_seats, check_trial_seats, find_plan, find_price
+from core.accounts import Account, account_document
 from core.engine.clock import day_in
 from core.engine.database import DayField, InstantField, JsonField, Row, refers_to
 from core.engine.engine import Engine
 from core.engine.events import append
 from core.engine.values import new_id, to_json
-from core.errors import TransitionInvalid, TrialNotEligible, ValidationFailed
-from core.hooks.products import Plan, Product, text
-from core.rules.billing_plan import Billing, ChangePolicy, Term, bill_change, bill_start, direction_of
+from core.errors import TransitionInvalid
+from core.hooks.products import text
+from core.rules.billing_plan import Term
 from core.rules.money import Money
 from core.rules.periods import Interval, Period
-from core.rules.prices import Price
 
 RUNNING = ("trialing", "active", "past_due")
 DAYS = ("period_start", "period_end", "trial_end")
+CHANGEABLE = ("plan", "seats", "interval")
 
 
 class Subscription(Row):
@@ -38,7 +36,7 @@ class Subscription(Row):
     """
 
     id = peewee.CharField(primary_key=True, max_length=40)
-    account = refers_to(Account)
+    account = refers_to(Account, index=False)
     product = peewee.CharField(max_length=64)
     product_name = JsonField()
     plan = peewee.CharField(max_length=64)
@@ -58,11 +56,11 @@ class Subscription(Row):
     tax = JsonField(null=True)
     term_amount = peewee.BigIntegerField()
     period_start = DayField()
-    period_end = DayField(index=True)
+    period_end = DayField()
     anchor_day = peewee.IntegerField(constraints=[peewee.Check("anchor_day BETWEEN 1 AND 31")])
-    trial_end = DayField(null=True, index=True)
+    trial_end = DayField(null=True)
     next_charge = peewee.BigIntegerField(null=True)
-    cancel_at = DayField(null=True, index=True)
+    cancel_at = DayField(null=True)
     cancel_reason = peewee.CharField(max_length=500, null=True)
     changing = peewee.CharField(max_length=40, null=True)
     version = peewee.IntegerField(default=1)
@@ -70,20 +68,27 @@ class Subscription(Row):
     cancelled_at = InstantField(null=True)
 
     class Meta:
-        indexes = ((("account", "product"), False),)
+        indexes = ((("account", "id"), False), (("account", "product"), False))
 
     @property
     def term(self) -> Term:
         return Term(Period(self.period_start, self.period_end), self.anchor_day, Money(self.term_amount, self.currency))
 
 
+for _day in (Subscription.cancel_at, Subscription.trial_end):
+    Subscription.add_index(Subscription.index(_day, name=f"subscription_{_day.name}").where(Subscription.cancelled_at.is_null()))
+Subscription.add_index(
+    Subscription.index(Subscription.changing, name="subscription_changing").where(Subscription.changing.is_null(False))
+)
+
+
 class SubscriptionChange(Row):
-    """A change that waits for its day. They combine: each names only what it changes."""
+    """A change that waits for the period's end. They combine: each names only what it changes, and nothing is named twice."""
 
     id = peewee.CharField(primary_key=True, max_length=40)
     account = peewee.CharField(max_length=40)
     subscription = refers_to(Subscription)
-    effective_on = DayField(index=True)
+    effective_on = DayField()
     plan = peewee.CharField(max_length=64, null=True)
     interval = peewee.CharField(max_length=8, null=True)
     seats = peewee.IntegerField(null=True)
@@ -111,80 +116,17 @@ class Trial(Row):
         indexes = ((("account", "product"), True),)
 
 
-# --- what would be
+# --- what may be
 
 
-@dataclass(frozen=True)
-class Terms:
-    """What a subscription has, or would have after a change and under which policy it gets there.
-
-    ends_trial: the change turns a trial into a paid subscription.
-    """
-
-    product: Product
-    plan: Plan
-    price: Price
-    seats: int
-    interval: Interval
-    policy: ChangePolicy | None = None
-    ends_trial: bool = False
-
-
-def next_terms(
-    engine: Engine, subscription: Subscription, *, plan: str | None, seats: int | None, interval: Interval | None, pointer: str
-) -> Terms:
-    """The terms after a change; what is None stays. A trial for which an interval is named becomes a paid subscription today.
-
-    Raises TransitionInvalid for one that has ended or is about to, ValidationFailed where nothing changes or the plan is another
-    product's, PlanUnavailable, CurrencyUnsupported, SeatsOutOfRange, TrialNotEligible for a trial on a plan that has none.
-    """
-    _check_goes_on(subscription, f"{pointer}/subscription")
-    product, new = find_plan(engine, plan or subscription.plan, f"{pointer}/plan")
-    if product.id != subscription.product:
-        raise ValidationFailed("A change stays within the product {product}.", pointer=f"{pointer}/plan", product=subscription.product)
-    trialing = subscription.status == "trialing"
-    ends_trial = trialing and interval is not None
-    to_interval, to_seats = interval or subscription.interval, subscription.seats if seats is None else seats
-    if trialing and not ends_trial:
-        if new.trial is None:
-            raise TrialNotEligible("{plan} has no trial: name an interval to buy it.", pointer=f"{pointer}/plan", plan=new.id)
-        check_trial_seats(new, new.trial, to_seats, f"{pointer}/seats")
-    else:
-        check_seats(new, to_seats, f"{pointer}/seats")
-    direction = direction_of(
-        seats=(subscription.seats, to_seats), tiers=(subscription.tier, new.tier), intervals=(subscription.interval, to_interval)
-    )
-    if direction is None and not ends_trial:
-        raise ValidationFailed("Nothing changes: name other seats, another plan or another interval.", pointer=f"{pointer}/subscription")
-    price = find_price(new, to_interval, subscription.currency, pointer)
-    return Terms(product, new, price, to_seats, to_interval, new.policy(direction or "interval"), ends_trial)
-
-
-def _check_goes_on(subscription: Subscription, pointer: str) -> None:
+def check_changeable(subscription: Subscription, cart: str | None = None, pointer: str | None = None) -> None:
+    """Raises TransitionInvalid for one that has ended, or that another cart's order changes which is being paid."""
     if subscription.status not in RUNNING:
         raise TransitionInvalid(
-            "The subscription is {status}; only a running one can change.", pointer=pointer, status=subscription.status
+            "The subscription is {status}; only a running one can change or end.", pointer=pointer, status=subscription.status
         )
-    if subscription.cancel_at is not None:
-        raise TransitionInvalid(
-            "The subscription ends on {day}. Reactivate it before you change it.", pointer=pointer, day=subscription.cancel_at
-        )
-
-
-def bill_terms(subscription: Subscription, terms: Terms, on: date) -> Billing | None:
-    """What a change costs on a day; None where nothing is billed because the trial goes on.
-
-    Raises TransitionInvalid where the running period is over: its renewal comes first.
-    """
-    if terms.ends_trial:
-        return bill_start(terms.price, terms.seats, terms.interval, on)
-    if subscription.status == "trialing":
-        return None
-    if on not in subscription.term.period:
-        raise TransitionInvalid("The running period ended on {day} and its renewal is due first.", day=subscription.period_end)
-    assert terms.policy is not None
-    changes = terms.interval != subscription.interval
-    return bill_change(subscription.term, terms.price, terms.seats, terms.interval, terms.policy, on, interval_changes=changes)
+    if subscription.changing not in (None, cart):
+        raise TransitionInvalid("An order that changes this subscription is being paid. Wait for it, or cancel it.", pointer=pointer)
 
 
 def trial_refusal(engine: Engine, account: str, product: str, cart: str) -> str | None:
@@ -199,13 +141,22 @@ def trial_refusal(engine: Engine, account: str, product: str, cart: str) -> str 
     return None
 
 
+def check_goes_on(subscription: Subscription, cart: str, pointer: str | None = None) -> None:
+    """Raises TransitionInvalid for one that can't be changed by an order of the cart, or is about to end."""
+    check_changeable(subscription, cart, pointer)
+    if subscription.cancel_at is not None:
+        raise TransitionInvalid(
+            "The subscription ends on {day}. Reactivate it before you change it.", pointer=pointer, day=subscription.cancel_at
+        )
+
+
 # --- while an order is being paid, what it will start or change is reserved for it
 
 
 def reserve(engine: Engine, account: Account, cart: str, fulfilment: dict[str, Any], subscription_id: str | None) -> None:
-    """Keep others off what an order line will do, in the transaction that writes the order.
+    """Keep others off what an order line will do, in the transaction that has quoted and writes the order.
 
-    Raises TransitionInvalid where another order that is being paid changes the same subscription, or where that has ended.
+    Raises TransitionInvalid where a subscription has been cancelled, or another order has begun to change it, since it was quoted.
     """
     if fulfilment["action"] == "start":
         if fulfilment["columns"]["status"] == "trialing":
@@ -216,16 +167,8 @@ def reserve(engine: Engine, account: Account, cart: str, fulfilment: dict[str, A
         return
     subscription = engine.db.lock(Subscription, subscription_id)
     assert subscription is not None
-    check_changeable(subscription)
+    check_goes_on(subscription, cart)
     engine.db.update(subscription, changing=cart)
-
-
-def check_changeable(subscription: Subscription) -> None:
-    """Raises TransitionInvalid for one that has ended, or that an order changes which is being paid."""
-    if subscription.status not in RUNNING:
-        raise TransitionInvalid("The subscription is {status} already.", status=subscription.status)
-    if subscription.changing is not None:
-        raise TransitionInvalid("An order that changes this subscription is being paid. Wait for it, or cancel it.")
 
 
 def unreserve(engine: Engine, cart: str) -> None:
@@ -260,12 +203,14 @@ def start(engine: Engine, account: str, fulfilment: dict[str, Any]) -> Subscript
 
 
 def apply_change(engine: Engine, subscription: Subscription, fulfilment: dict[str, Any]) -> None:
-    """Change a subscription now, in the transaction that completes the order."""
+    """Change a subscription now, in the transaction that completes the order. What waits for the period's end goes on waiting for it."""
     engine.db.update(subscription, changing=None, version=subscription.version + 1, **_columns(fulfilment))
+    _supersede(engine, subscription, fulfilment["changed"])
 
 
 def schedule_change(engine: Engine, subscription: Subscription, fulfilment: dict[str, Any]) -> None:
     """Put a change on the list of those that wait for their day."""
+    _supersede(engine, subscription, fulfilment["changed"])
     change = SubscriptionChange(
         id=new_id("chg"),
         account=subscription.account,
@@ -274,10 +219,19 @@ def schedule_change(engine: Engine, subscription: Subscription, fulfilment: dict
         release=fulfilment["release"],
         policy=fulfilment["policy"],
         created_at=engine.clock.now(),
-        **fulfilment["changed"],
+        **{name: fulfilment["changed"].get(name) for name in CHANGEABLE},
     )
     engine.db.insert(change)
     engine.db.update(subscription, changing=None, next_charge=fulfilment["next_charge"], version=subscription.version + 1)
+
+
+def _supersede(engine: Engine, subscription: Subscription, changed: dict[str, Any]) -> None:
+    """The last word counts: strike what a change names from those that wait, and move these to the period's end."""
+    struck: dict[str, Any] = dict.fromkeys(changed) | ({"release": []} if "seats" in changed else {})
+    mine = SubscriptionChange.subscription == subscription.id
+    engine.db.execute(SubscriptionChange.update(effective_on=subscription.period_end, **struck).where(mine))
+    empty = SubscriptionChange.plan.is_null() & SubscriptionChange.seats.is_null() & SubscriptionChange.interval.is_null()
+    engine.db.execute(SubscriptionChange.delete().where(mine & empty))
 
 
 def _columns(fulfilment: dict[str, Any]) -> dict[str, Any]:
@@ -293,8 +247,7 @@ def cancel(
     Raises Missing, PreconditionFailed, and TransitionInvalid for one that has ended already or is being changed.
     """
     with engine.db.transaction():
-        subscription = find(engine, Subscription, subscription_id, caller, lock=True)
-        check_version(subscription.version, version)
+        subscription = find(engine, Subscription, subscription_id, caller, lock=True, version=version)
         check_changeable(subscription)
         ends_on = subscription.period_end if at == "period_end" else subscription.cancel_at
         engine.db.update(subscription, cancel_at=ends_on, cancel_reason=reason, version=subscription.version + 1)
@@ -309,8 +262,7 @@ def reactivate(engine: Engine, subscription_id: str, caller: Caller, version: in
     Raises Missing, PreconditionFailed, and TransitionInvalid where nothing waits.
     """
     with engine.db.transaction():
-        subscription = find(engine, Subscription, subscription_id, caller, lock=True)
-        check_version(subscription.version, version)
+        subscription = find(engine, Subscription, subscription_id, caller, lock=True, version=version)
         if subscription.status not in RUNNING or subscription.cancel_at is None:
             raise TransitionInvalid("The subscription is {status} and no cancellation waits.", status=subscription.status)
         engine.db.update(subscription, cancel_at=None, cancel_reason=None, version=subscription.version + 1)
@@ -318,25 +270,29 @@ def reactivate(engine: Engine, subscription_id: str, caller: Caller, version: in
 
 
 def end_due(engine: Engine) -> int:
-    """End what is to end by now: cancelled subscriptions at their period's end, trials at theirs; how many.
+    """End what is to end by now: cancelled subscriptions at their period's end, trials at theirs, 500 at a time; how many.
 
     Days are those of each account's zone; the search goes by the zone where a day begins first.
     """
-    latest = day_in(engine.clock.now(), "Pacific/Kiritimati")
-    due = Subscription.select().where(
-        Subscription.status.in_(RUNNING) & ((Subscription.cancel_at <= latest) | (Subscription.trial_end <= latest))
-    )
-    return sum(_end_if_due(engine, candidate.id) for candidate in engine.db.all(due.limit(500)))
+    now = engine.clock.now()
+    latest = day_in(now, "Pacific/Kiritimati")
+    over = (Subscription.cancel_at <= latest) | (Subscription.trial_end <= latest)
+    query = Subscription.select(Subscription, Account.time_zone).join(Account)
+    found: list[Any] = engine.db.all(query.where(Subscription.cancelled_at.is_null() & Subscription.changing.is_null() & over).objects())
+    due = [row.id for row in found if _ends_by(row, day_in(now, row.time_zone))]
+    return sum(_end_if_due(engine, subscription_id) for subscription_id in due[:500])
+
+
+def _ends_by(subscription: Subscription, today: date) -> bool:
+    return any(day is not None and day <= today for day in (subscription.cancel_at, subscription.trial_end))
 
 
 def _end_if_due(engine: Engine, subscription_id: str) -> bool:
     with engine.db.transaction():
         subscription = engine.db.lock(Subscription, subscription_id)
         assert subscription is not None
-        days = [day for day in (subscription.cancel_at, subscription.trial_end) if day is not None]
-        today = _account(engine, subscription).today(engine)
-        due = bool(days) and min(days) <= today
-        if not due or subscription.status not in RUNNING or subscription.changing is not None:
+        going_on = subscription.status not in RUNNING or subscription.changing is not None
+        if going_on or not _ends_by(subscription, _account(engine, subscription).today(engine)):
             return False
         _end(engine, subscription)
         return True
@@ -344,15 +300,17 @@ def _end_if_due(engine: Engine, subscription_id: str) -> bool:
 
 def _end(engine: Engine, subscription: Subscription) -> None:
     now = engine.clock.now()
+    engine.db.execute(SubscriptionChange.delete().where(SubscriptionChange.subscription == subscription.id))
     engine.db.update(subscription, status="cancelled", cancelled_at=now, next_charge=None, version=subscription.version + 1)
-    announce(engine, "subscription.cancelled", subscription)
+    announce(engine, "subscription.cancelled", subscription, {})
 
 
-def announce(engine: Engine, event_type: str, subscription: Subscription, **data: Any) -> None:
-    """Write an event of a subscription, with the documents of it and of its account as they are now."""
+def announce(engine: Engine, event_type: str, subscription: Subscription, *news: dict[str, Any]) -> None:
+    """Write an event of a subscription for each of `news`, with the documents of it and of its account as they are now."""
     account = _account(engine, subscription)
     documents = {"subscription": subscription_document(engine, subscription, account.locale), "account": account_document(account)}
-    append(engine, event_type, account=account.id, subject=subscription.id, data={**documents, **data})
+    for further in news:
+        append(engine, event_type, account=account.id, subject=subscription.id, data={**documents, **further})
 
 
 def _account(engine: Engine, subscription: Subscription) -> Account:
@@ -375,7 +333,6 @@ def find_subscription(engine: Engine, subscription_id: str, account: str, pointe
 def subscription_document(engine: Engine, subscription: Subscription, locale: str) -> dict[str, Any]:
     """The subscription as the API, events and messages show it; names in `locale`."""
     same = ("id", "account", "product", "plan", "seats", "seats_assigned", "interval", "status", "anchor_day", "trial_end", "cancel_at")
-    changes = SubscriptionChange.select().where(SubscriptionChange.subscription == subscription.id)
     return {
         **{name: to_json(getattr(subscription, name)) for name in same},
         "product_name": text(subscription.product_name, locale),
@@ -383,8 +340,14 @@ def subscription_document(engine: Engine, subscription: Subscription, locale: st
         "currency": subscription.currency,
         "current_period": to_json(subscription.term.period),
         "next_charge": _next_charge(subscription),
-        "pending_changes": [_change_document(change) for change in engine.db.all(changes.order_by(SubscriptionChange.effective_on))],
+        "pending_changes": [_change_document(change) for change in pending_changes(engine, subscription)],
     }
+
+
+def pending_changes(engine: Engine, subscription: Subscription) -> list[SubscriptionChange]:
+    """The changes that wait for the period's end, in the order in which they were ordered."""
+    mine = SubscriptionChange.subscription == subscription.id
+    return engine.db.all(SubscriptionChange.select().where(mine).order_by(SubscriptionChange.id))
 
 
 def _next_charge(subscription: Subscription) -> dict[str, Any] | None:

@@ -23,13 +23,14 @@ def decide_tax(engine: Engine, buyer: Party, lines: tuple[TaxLine, ...], currenc
     """
     seller = Party(engine.settings["seller"]["country"], tax_id=seller_tax_id(engine))
     request = TaxRequest(seller, buyer, lines, currency, on)
-    decision = engine.plugins.first("calculate_tax", request=request)
-    if decision is None:
-        raise TaxUnavailable("No tax plugin decides a sale from {seller} to {buyer}.", seller=seller.country, buyer=buyer.country)
-    if not isinstance(decision, TaxDecision) or not _fits(decision, request):
-        names = engine.plugins.implementing("calculate_tax")
-        raise plugin_failed(", ".join(names), "calculate_tax", "answered other lines or another currency than it was asked for")
-    return decision
+    for plugin in engine.plugins.implementing("calculate_tax"):
+        decision: TaxDecision | None = engine.plugins.call_plugin(plugin, "calculate_tax", request=request)
+        if decision is None:
+            continue
+        if not _fits(decision, request):
+            raise plugin_failed(plugin, "calculate_tax", "answered other lines or another currency than it was asked for")
+        return decision
+    raise TaxUnavailable("No tax plugin decides a sale from {seller} to {buyer}.", seller=seller.country, buyer=buyer.country)
 
 
 def buyer_of(account: Account) -> Party:
@@ -51,5 +52,7 @@ def tax_at(net: Money, kept_tax: dict[str, Any]) -> Money:
 
 
 def _fits(decision: TaxDecision, request: TaxRequest) -> bool:
-    asked = [line.id for line in request.lines]
-    return [line.line for line in decision.lines] == asked and all(line.tax.currency == request.currency for line in decision.lines)
+    lines = decision.lines if isinstance(decision.lines, tuple | list) else ()
+    if not all(isinstance(line, LineTax) and isinstance(line.tax, Money) and isinstance(line.rate, Decimal) for line in lines):
+        return False
+    return [(line.line, line.tax.currency) for line in lines] == [(line.id, request.currency) for line in request.lines]

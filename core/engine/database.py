@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import json
 import logging
-import sqlite3
 import threading
-from collections import deque
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from typing import Any, TypeVar
 
 import peewee
 
-from core.errors import DatabaseUnavailable, SettingsInvalid
+from core.errors import DatabaseUnavailable
 
 R = TypeVar("R", bound="Row")
 log = logging.getLogger("puesto.database")
@@ -80,93 +79,39 @@ def refers_to(model: type[Row], **options: Any) -> Any:
     return _Reference(model, lazy_load=False, **options)
 
 
-class FairLock:
-    """A lock that serves waiters in the order they came; `threading.Lock` lets a newcomer overtake."""
+class Database(ABC):
+    """The database of one engine, behind `sqlite:` (core.engine.sqlite) or `postgresql:` (core.engine.postgresql).
 
-    def __init__(self) -> None:
-        self._guard = threading.Lock()
-        self._waiters: deque[threading.Lock] = deque()
-
-    def __enter__(self) -> None:
-        turn = threading.Lock()
-        turn.acquire()
-        try:
-            with self._guard:
-                self._waiters.append(turn)
-                if self._waiters[0] is turn:
-                    turn.release()
-            turn.acquire()
-        except BaseException:  # Ctrl-C: who leaves the queue without stepping out of it would hold up the rest for ever
-            self._leave(turn)
-            raise
-
-    def __exit__(self, *exc: object) -> None:
-        self._leave(self._waiters[0])
-
-    def _leave(self, turn: threading.Lock) -> None:
-        with self._guard:
-            if turn not in self._waiters:
-                return
-            was_first = self._waiters[0] is turn
-            self._waiters.remove(turn)
-            if was_first and self._waiters:
-                self._waiters[0].release()
-
-
-class _Held:
-    """Closes its connection when nothing holds it any more, which Python leaves to the garbage collector."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
-    def __del__(self) -> None:
-        self._connection.close()
-
-
-class _OpenPerThread(threading.local):
-    """Opens connections, each of which is closed when its thread ends, or when this object goes."""
-
-    def __call__(self, *args: Any, **options: Any) -> sqlite3.Connection:
-        connection = sqlite3.Connection(*args, **options)
-        self.held = _Held(connection)
-        return connection
-
-
-class _Sqlite(peewee.SqliteDatabase):
-    def rollback(self) -> None:
-        with suppress(peewee.OperationalError):  # where the disk was full, SQLite has rolled back by itself and refuses
-            super().rollback()
-
-
-class Database:
-    """The database of one engine: sqlite:///path (the default) with WAL and full sync.
-
-    Every write transaction begins IMMEDIATE: a deferred one that reads and then writes fails at once under concurrency.
-    Writers of this process queue fairly; those of other processes are waited for by SQLite, up to `BUSY_SECONDS`.
     A write outside a transaction is one of its own. Everything raises DatabaseUnavailable where the database is away.
     """
 
-    BUSY_SECONDS = 30
-
-    def __init__(self, url: str) -> None:
-        scheme, _, path = url.partition(":///")
-        if scheme != "sqlite" or not path:
-            raise SettingsInvalid("setting database: write sqlite:///file.db, or sqlite:////folder/file.db for an absolute path")
-        self.path = path
+    def __init__(self) -> None:
         self._peewee = self._connect()
-        self._writers = FairLock()
         self._after = threading.local()
 
+    url: str
+
+    @property
+    @abstractmethod
+    def shown(self) -> str:
+        """Where it is, for people: no password."""
+
+    @abstractmethod
     def _connect(self) -> peewee.Database:
         """A peewee database, which opens a connection per thread on first use."""
-        return _Sqlite(
-            self.path,
-            pragmas=[("journal_mode", "wal"), ("synchronous", "full"), ("foreign_keys", 1), ("cache_size", -16_000)],
-            timeout=self.BUSY_SECONDS,
-            lock_type="IMMEDIATE",
-            factory=_OpenPerThread(),
-            check_same_thread=False,  # for closing only: peewee gives each thread its own
-        )
+
+    @abstractmethod
+    def _locked(self, query: peewee.ModelSelect[R], *, skip: bool) -> peewee.ModelSelect[R]:
+        """The query, holding its rows until the transaction ends; `skip`: without those that somebody else holds."""
+
+    @abstractmethod
+    def _drop_broken(self) -> None:
+        """After an error of the database: drop a connection that can't be used any more."""
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """What a writer of this process waits for before it begins."""
+        yield
 
     # --- transactions
 
@@ -178,7 +123,7 @@ class Database:
             return
         calls: list[Callable[[], object]] = []
         self._after.calls = calls
-        with self._writers, _away_is_503(), self._peewee.transaction():
+        with self._turn(), self._away_is_503(), self._peewee.transaction():
             yield
         for call in calls:
             _run_and_log(call)
@@ -201,21 +146,21 @@ class Database:
 
     def all(self, query: peewee.ModelSelect[R]) -> list[R]:
         """Every row of a select, in its order."""
-        with _away_is_503():
+        with self._away_is_503():
             return list(query.execute(self._peewee))
 
     def first(self, query: peewee.ModelSelect[R]) -> R | None:
         """The first row of a select, or None."""
-        with _away_is_503():
+        with self._away_is_503():
             return next(iter(query.limit(1).execute(self._peewee)), None)
 
     def scalar(self, query: peewee.ModelSelect[R]) -> Any:
         """The first column of the first row."""
-        with _away_is_503():
+        with self._away_is_503():
             return query.scalar(self._peewee)
 
     def count(self, query: peewee.ModelSelect[R]) -> int:
-        with _away_is_503():
+        with self._away_is_503():
             return int(query.count(self._peewee))
 
     def get(self, model: type[R], row_id: object) -> R | None:
@@ -224,9 +169,17 @@ class Database:
 
     def lock(self, model: type[R], row_id: object) -> R | None:
         """The row, read inside the transaction that holds it until its end: nobody else changes it meanwhile."""
+        self._need_transaction()
+        return self.first(self._locked(model.select().where(model._meta.primary_key == row_id), skip=False))
+
+    def claim(self, query: peewee.ModelSelect[R]) -> list[R]:
+        """Rows of a select that no other worker holds, held until the transaction ends: for dividing work among many."""
+        self._need_transaction()
+        return self.all(self._locked(query, skip=True))
+
+    def _need_transaction(self) -> None:
         if not self.in_transaction():
-            raise RuntimeError("lock a row inside a transaction")
-        return self.get(model, row_id)  # IMMEDIATE has locked the whole file already
+            raise RuntimeError("rows are locked inside a transaction")
 
     # --- writing
 
@@ -268,15 +221,15 @@ class Database:
         self.close()
         self._peewee = self._connect()  # connections go with the peewee database that holds them
 
-
-@contextmanager
-def _away_is_503() -> Iterator[None]:
-    try:
-        yield
-    except (peewee.IntegrityError, peewee.DataError, peewee.ProgrammingError, peewee.NotSupportedError):
-        raise  # the statement's fault
-    except (peewee.DatabaseError, peewee.InterfaceError) as error:
-        raise DatabaseUnavailable("The database can't be reached or written: {problem}.", problem=str(error)) from error
+    @contextmanager
+    def _away_is_503(self) -> Iterator[None]:
+        try:
+            yield
+        except (peewee.IntegrityError, peewee.DataError, peewee.ProgrammingError, peewee.NotSupportedError):
+            raise  # the statement's fault
+        except (peewee.DatabaseError, peewee.InterfaceError) as error:
+            self._drop_broken()
+            raise DatabaseUnavailable("The database can't be reached or written: {problem}.", problem=str(error)) from error
 
 
 def _run_and_log(function: Callable[[], object]) -> None:

@@ -26,6 +26,7 @@ from core.engine.plugins import (
 )
 from core.engine.registry import Registry, collect_products, collect_providers
 from core.engine.settings import load_settings
+from core.engine.sqlite import Sqlite
 from core.errors import PuestoError, SettingsInvalid
 
 
@@ -34,6 +35,15 @@ class ClockOffset(Row):
 
     id = peewee.IntegerField(primary_key=True)
     seconds = peewee.DoubleField()
+
+
+def open_database(url: str) -> Database:
+    """sqlite:///path or postgresql://... Raises SettingsInvalid."""
+    if url.startswith(("postgresql:", "postgres:")):
+        from core.engine.postgresql import Postgresql  # its driver is installed only where it is wanted
+
+        return Postgresql(url)
+    return Sqlite(url)
 
 
 class Engine:
@@ -52,7 +62,7 @@ class Engine:
         self.settings = load_settings() if settings is None else settings
         self.sandbox = self.settings["mode"] == "sandbox"
         self.clock: Clock = clock or (TestClock() if self.sandbox else SystemClock())
-        self.db = Database(self.settings["database"])
+        self.db = open_database(self.settings["database"])
         self.jobs = Jobs(self)
         self.plugins = Plugins()
         found = find_plugins() | {name: _given(name, plugin) for name, plugin in (plugins or {}).items()}
@@ -67,8 +77,10 @@ class Engine:
 
     @property
     def data_root(self) -> Path:
-        """The folder for files, beside the database: `shop.db` keeps them in `shop-data/`."""
-        path = Path(self.db.path)
+        """The folder for files: that of the settings, else beside the database: `shop.db` keeps them in `shop-data/`."""
+        if self.settings["data"] is not None:
+            return Path(self.settings["data"])
+        path = Path(self.db.path) if isinstance(self.db, Sqlite) else Path("puesto")
         return path.with_name(f"{path.stem}-data")
 
     # --- the movable clock of a sandbox

@@ -7,8 +7,7 @@ subject, with back-off; a subscriber that fails or is slow holds up nobody but i
 from __future__ import annotations
 
 import logging
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import timedelta
 from typing import Any
 
@@ -28,6 +27,9 @@ FIRST_PAUSE = timedelta(seconds=5)
 LONGEST_PAUSE = timedelta(hours=6)
 # A claim lasts longer than any hook's deadline; after it, the worker that took the delivery counts as dead.
 CLAIM = timedelta(minutes=5)
+# Seconds that a worker waits for the subscribers it has started to call; slower ones go on without it.
+PATIENCE = 10.0
+BATCH = 500
 PROVISIONING = {
     "trial.started": "grant",
     "subscription.started": "grant",
@@ -95,44 +97,47 @@ def append(engine: Engine, type_: str, *, account: str, subject: str, data: dict
     engine.db.after_commit(engine.jobs.nudge)
 
 
-def drain(engine: Engine, limit: int = 500) -> int:
-    """Deliver what is due now, at most `limit` deliveries per subscriber; how many were tried. Safe to run in many workers at once.
+def drain(engine: Engine) -> None:
+    """Deliver what is due now. Safe to run in many workers at once.
 
-    Each subscriber has a lane of its own, so that a slow one holds up nobody else.
+    Each subscriber has a lane of its own, a thread, which is waited for at most PATIENCE: one that hangs goes on by itself, and
+    holds up neither the other subscribers nor this worker.
     """
-    fan_out(engine)
-    waiting = _due(engine).select(Delivery.plugin).distinct()
-    plugins = [delivery.plugin for delivery in engine.db.all(waiting)]
-    if len(plugins) < 2:
-        return sum(_drain_lane(engine, plugin, limit) for plugin in plugins)
-    with ThreadPoolExecutor(len(plugins), thread_name_prefix="puesto-lane") as lanes:
-        return sum(lanes.map(lambda plugin: _drain_in_thread(engine, plugin, limit), plugins))
+    while fan_out(engine) == BATCH:
+        pass
+    plugins = [delivery.plugin for delivery in engine.db.all(_due(engine).select(Delivery.plugin).distinct())]
+    if not plugins:
+        return
+    threads = ThreadPoolExecutor(len(plugins), thread_name_prefix="puesto-lane")
+    lanes = [threads.submit(_drain_lane, engine, plugin) for plugin in plugins]
+    threads.shutdown(wait=False)
+    for lane in wait(lanes, PATIENCE).done:
+        lane.result()
 
 
-def _drain_in_thread(engine: Engine, plugin: str, limit: int) -> int:
+def _drain_lane(engine: Engine, plugin: str) -> None:
+    """Deliver to one subscriber until nothing is due. Where a lane of it runs already, that one sees to what is new."""
     try:
-        return _drain_lane(engine, plugin, limit)
+        while _next_due(engine, plugin) is not None:
+            with engine.jobs.alone(f"deliver to {plugin}") as mine:
+                if not mine:
+                    return
+                while (delivery := _claim(engine, plugin)) is not None:
+                    _deliver(engine, delivery)
     finally:
         engine.db.close()
 
 
-def _drain_lane(engine: Engine, plugin: str, limit: int) -> int:
-    tried = 0
-    with engine.jobs.alone(f"deliver to {plugin}") as mine:
-        while mine and tried < limit and (delivery := _claim(engine, plugin)) is not None:
-            _deliver(engine, delivery)
-            tried += 1
-    return tried
-
-
-def fan_out(engine: Engine) -> None:
-    """Make a delivery per subscriber of each new event."""
+def fan_out(engine: Engine) -> int:
+    """Make a delivery per subscriber of each new event, of at most BATCH at a time; of how many."""
     with engine.db.transaction():
-        fresh = engine.db.all(EventRow.select().where(EventRow.fanned_out == peewee.SQL("FALSE")).order_by(EventRow.sequence).limit(500))
+        new = EventRow.fanned_out == peewee.SQL("FALSE")
+        fresh = engine.db.all(EventRow.select().where(new).order_by(EventRow.sequence).limit(BATCH))
         for event in fresh:
             engine.db.insert(*(_delivery(engine, event, plugin, hook) for plugin, hook in _subscribers(engine, event)))
         if fresh:
             engine.db.execute(EventRow.update(fanned_out=True).where(EventRow.sequence.in_([e.sequence for e in fresh])))
+    return len(fresh)
 
 
 def retry_parked(engine: Engine, delivery_id: int | None = None) -> int:
@@ -170,8 +175,8 @@ def _due(engine: Engine) -> Any:
     return Delivery.select().where((Delivery.status == peewee.SQL("'waiting'")) & (Delivery.next_at <= engine.clock.now()))
 
 
-def _claim(engine: Engine, plugin: str) -> Delivery | None:
-    """Take a subscriber's next due delivery that has no unfinished one of the same subject before it."""
+def _next_due(engine: Engine, plugin: str) -> Delivery | None:
+    """A subscriber's next due delivery that has no unfinished one of the same subject before it."""
     earlier = Delivery.alias()
     blocked = earlier.select(peewee.SQL("1")).where(
         (earlier.subject == Delivery.subject)
@@ -179,16 +184,23 @@ def _claim(engine: Engine, plugin: str) -> Delivery | None:
         & (earlier.event < Delivery.event)
         & (earlier.status == "waiting")
     )
+    due = _due(engine).where((Delivery.plugin == plugin) & ~peewee.fn.EXISTS(blocked))
+    delivery: Delivery | None = engine.db.first(due.order_by(Delivery.next_at, Delivery.id))
+    return delivery
+
+
+def _claim(engine: Engine, plugin: str) -> Delivery | None:
+    """Take a subscriber's next due delivery: no other worker does, until CLAIM is over."""
     with engine.db.transaction():
-        due = _due(engine).where((Delivery.plugin == plugin) & ~peewee.fn.EXISTS(blocked))
-        delivery: Delivery | None = engine.db.first(due.order_by(Delivery.next_at, Delivery.id))
+        delivery = _next_due(engine, plugin)
         if delivery is not None:
             engine.db.update(delivery, attempts=delivery.attempts + 1, next_at=engine.clock.now() + CLAIM)
     return delivery
 
 
 def _deliver(engine: Engine, delivery: Delivery) -> None:
-    row: EventRow = engine.db.first(EventRow.select().where(EventRow.sequence == delivery.event))
+    row = engine.db.first(EventRow.select().where(EventRow.sequence == delivery.event))
+    assert row is not None
     event = Event(row.id, row.type, row.account, row.subject, row.occurred_at, row.data)
     argument = {"request": _provisioning(event)} if delivery.hook == "provision" else {"event": event}
     try:
@@ -243,5 +255,5 @@ def events_after(engine: Engine, account: str | None, after: str | None, limit: 
 
 def event_document(row: EventRow) -> dict[str, Any]:
     """An event as the feed shows it."""
-    event = Event(row.id, row.type, row.account, row.subject, row.occurred_at, row.data)
-    return dict(to_json(asdict(event)))
+    names = ("id", "type", "account", "subject", "occurred_at", "data")
+    return {name: to_json(getattr(row, name)) for name in names}

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from huey import SqliteHuey, crontab
+from huey import Huey, crontab
 
+from core.engine.queues import open_queue
 from core.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
@@ -21,26 +21,26 @@ Work = Callable[["Engine"], object]
 
 
 class Jobs:
-    """The queue of one engine, in a file beside its database. Made on first use: reading a shop needs no queue.
+    """The queue of one engine. Made on first use: reading a shop needs no queue.
 
     round:  what a worker does every minute; prompt: what it does as soon as it is nudged. `core.worker` fills both.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._huey: SqliteHuey | None = None
+        self._huey: Huey | None = None
         self._making = threading.Lock()
         self._busy: set[str] = set()
         self.round: Sequence[Work] = ()
         self.prompt: Sequence[Work] = ()
 
     @property
-    def huey(self) -> SqliteHuey:
+    def huey(self) -> Huey:
         with self._making:
             if self._huey is None:
-                huey = SqliteHuey("puesto", filename=f"{self._engine.db.path}-jobs", results=False)
+                huey = open_queue(self._engine.settings["jobs"], self._engine.db)
                 self._deliver = huey.task(name="deliver")(lambda: self._run(self.prompt))
-                huey.periodic_task(crontab(minute="*"), name="round")(lambda: self._run(self.round))
+                huey.periodic_task(crontab(minute="*"), name="round")(self._run_round)
                 self._huey = huey
             return self._huey
 
@@ -49,14 +49,14 @@ class Jobs:
         try:
             if not self.huey.pending_count():
                 self._deliver()
-        except sqlite3.Error:
+        except Exception:  # each kind of queue has errors of its own
             log.warning("the job queue can't be written; the worker's next round will find the work", exc_info=True)
 
     def check(self) -> None:
         """Raises DatabaseUnavailable where the queue can't be read."""
         try:
             self.huey.pending_count()
-        except sqlite3.Error as error:
+        except Exception as error:
             raise DatabaseUnavailable("The job queue can't be read: {problem}.", problem=str(error)) from error
 
     @contextmanager
@@ -70,6 +70,11 @@ class Jobs:
         finally:
             if free:
                 self._busy.discard(name)
+
+    def _run_round(self) -> None:
+        """One at a time: rounds that queue up behind a slow one have nothing to add to it."""
+        with self.alone("round") as mine:
+            self._run(self.round if mine else ())
 
     def _run(self, work: Sequence[Work]) -> None:
         self._engine.refresh_clock()

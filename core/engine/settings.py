@@ -90,6 +90,8 @@ class CoreSettings(Schema):
 
     enabled:  names of plugins, in the order in which they are asked; null: all that are installed, by name.
     disabled: names of plugins that are installed but left out.
+    data:     the folder for files of plugins; null: beside an SQLite database, else `puesto-data` in the current directory.
+    jobs:     the queue of the worker, redis://...; null: a file beside an SQLite database, else tables in PostgreSQL.
     """
 
     class Meta:
@@ -97,6 +99,8 @@ class CoreSettings(Schema):
 
     mode = fields.String(load_default="sandbox", validate=validate.OneOf(["sandbox", "live"]))
     database = fields.String(load_default="sqlite:///puesto.db")
+    data = fields.String(load_default=None, allow_none=True)
+    jobs = fields.String(load_default=None, allow_none=True)
     base_url = fields.Url(load_default="http://127.0.0.1:8000", require_tld=False)
     enabled = fields.List(fields.String(), load_default=None, allow_none=True)
     disabled = fields.List(fields.String(), load_default=list)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
 
 from core.hooks import hookspec
 from core.rules.billing_plan import DEFAULT_POLICIES, DIRECTIONS, NAMED_POLICIES, ChangePolicy, Direction
@@ -13,6 +13,7 @@ from core.rules.prices import Price
 
 Text = Mapping[str, str]
 """A text per language: {"en": "Remote Support", "es": "Asistencia remota"}. English is what others fall back to."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Plan:
     """A tier of a product, with its prices.
 
     id:       unique in the shop; `<product>-<tier name>` by convention.
-    tier:     rank within the product: a change to a plan of higher tier is an upgrade.
+    tier:     rank within the product, each plan its own: a change to a plan of higher tier is an upgrade.
     features: texts per language: {"en": ["10 hosts"], "es": ["10 anfitriones"]}.
     changes:  the policy per direction of a change, by name (`restart`, `prorate`, `next_period`) or as a ChangePolicy.
               Directions left out follow the default: `restart` upwards and for the interval, `next_period` downwards.
@@ -105,13 +106,19 @@ class Product:
     def __post_init__(self) -> None:
         if "en" not in self.name:
             raise ValueError(f"product {self.id}: a name in English is needed, others fall back to it")
-        if not self.plans:
-            raise ValueError(f"product {self.id}: at least one plan")
+        tiers = {plan.tier for plan in self.plans}
+        if not tiers or len(tiers) != len(self.plans):
+            raise ValueError(f"product {self.id}: at least one plan, each of a tier of its own")
 
 
 def text(value: Text, locale: str) -> str:
-    """The text for a locale: `es-MX` takes `es`, and what is missing takes English. Empty where there is none at all."""
-    return value.get(locale) or value.get(locale.replace("_", "-").split("-")[0]) or value.get("en", "")
+    """The text for a locale, as `localized` finds it. Empty where there is none at all."""
+    return localized(value, locale) or ""
+
+
+def localized(values: Mapping[str, T], locale: str) -> T | None:
+    """What a locale's reader gets: `es-MX` takes `es`, and what is missing takes English."""
+    return values.get(locale) or values.get(locale.split("-")[0]) or values.get("en")
 
 
 @dataclass(frozen=True)

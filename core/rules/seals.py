@@ -12,7 +12,7 @@ import json
 import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
 
 VERSION = "q1"
 LARGEST = 100_000  # bytes unpacked
@@ -39,10 +39,11 @@ def unseal(text: str) -> Shown:
         version, packed, digest = text.split(".")
         if version != VERSION or digest != _digest(packed):
             raise ValueError("no seal of this version")
-        document = json.loads(zlib.decompressobj().decompress(base64.urlsafe_b64decode(packed + "=="), LARGEST))
+        unpacked = zlib.decompressobj().decompress(base64.urlsafe_b64decode(packed + "=="), LARGEST)
+        document = json.loads(unpacked, parse_float=_no_float, parse_constant=_no_float)
         figures, until = document["figures"], datetime.fromtimestamp(document["until"], UTC)
         return Shown(dict(figures), until)
-    except (ValueError, KeyError, TypeError, OverflowError, OSError, zlib.error) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, OSError, RecursionError, zlib.error) as error:
         raise ValueError("this is not the seal of a quote") from error
 
 
@@ -53,6 +54,10 @@ def changes(was: dict[str, Any], now: dict[str, Any]) -> list[dict[str, Any]]:
         for pointer in dict.fromkeys([*was, *now])
         if was.get(pointer) != now.get(pointer)
     ]
+
+
+def _no_float(text: str) -> NoReturn:
+    raise ValueError(f"{text}: a quote has no such figure")
 
 
 def _digest(packed: str) -> str:

@@ -31,6 +31,8 @@ from puesto import (
     PaymentRequest,
     PaymentResult,
     PaymentUnknown,
+    ProviderTimeout,
+    ProviderUnavailable,
     RefundRequest,
 )
 
@@ -43,6 +45,9 @@ class PaymentProviderContract:
     good_token:      pays at once; None where the provider takes no token.
     declined_tokens: token -> the code it is declined with.
     action_token:    asks for a redirect, then pays. Needed where `redirect` is claimed.
+    refused_action_token: asks for a redirect, then is declined with authentication_failed.
+    lost_token:      pays, and then no answer comes: ProviderTimeout.
+    unavailable_token: the provider can't be reached: ProviderUnavailable.
     currency:        of the amounts that most cases use.
     secrets:         what no repr may show: the provider's keys. Tokens and stored methods are looked for in any case.
     """
@@ -50,6 +55,9 @@ class PaymentProviderContract:
     good_token: ClassVar[str | None] = None
     declined_tokens: ClassVar[Mapping[str, str]] = {}
     action_token: ClassVar[str | None] = None
+    refused_action_token: ClassVar[str | None] = None
+    lost_token: ClassVar[str | None] = None
+    unavailable_token: ClassVar[str | None] = None
     currency: ClassVar[str] = "EUR"
     secrets: ClassVar[Iterable[str]] = ()
 
@@ -122,17 +130,65 @@ class PaymentProviderContract:
 
         assert provider.retrieve_payment(reference(request, result)) == result
 
-    def test_looking_up_by_key_answers_the_result(self, provider: PaymentProvider) -> None:
-        """What is asked after a time-out. On terms no money moves, and a lost answer may as well be given anew."""
-        if provider.capabilities.on_terms:
-            pytest.skip(f"{provider.name} moves no money")
-
-        request, result = self.pay(provider)
-
-        assert provider.retrieve_payment(lost_reference(request)) == result
-
     def test_an_unknown_key_is_unknown(self, provider: PaymentProvider) -> None:
         request = self.request()
+
+        with pytest.raises(PaymentUnknown):
+            provider.retrieve_payment(lost_reference(request))
+
+    # --- after a lost answer: the engine has nothing but the key
+
+    def test_lost_answers_are_found_by_the_key(self, provider: PaymentProvider) -> None:
+        self.need_books(provider)
+
+        asked = [self.pay(provider, token=token) for token in (self.good_token, *self.declined_tokens)]
+
+        assert [provider.retrieve_payment(lost_reference(request)) for request, _ in asked] == [result for _, result in asked]
+
+    def test_a_lost_redirect_is_found_and_confirmed_by_the_key(self, provider: PaymentProvider) -> None:
+        self.need(provider, "redirect")
+        request, result = self.pay(provider, token=self.action_token)
+
+        found = provider.retrieve_payment(lost_reference(request))
+        confirmed = provider.confirm_payment(lost_reference(request), self.buyer_acts(provider, found))
+
+        assert found == result
+        assert (confirmed.status, confirmed.amount, confirmed.provider_ref) == (settled(provider), request.amount, result.provider_ref)
+
+    def test_a_method_whose_answer_was_lost_is_found_by_the_key(self, provider: PaymentProvider) -> None:
+        self.need(provider, "save_method")
+        request = self.request(amount=self.amount(0))
+
+        stored = provider.save_method(request)
+
+        assert provider.retrieve_payment(lost_reference(request)) == stored
+
+    def test_a_payment_whose_answer_was_lost_can_be_refunded(self, provider: PaymentProvider) -> None:
+        self.need(provider, "refund")
+        self.need_books(provider)
+        refund = self.refund(*self.pay(provider), self.amount())
+
+        result = provider.refund_payment(replace(refund, payment=replace(refund.payment, provider_ref=None, data={})))
+
+        assert (result.status in ("succeeded", "processing"), result.amount) == (True, self.amount())
+        assert provider.refund_payment(refund) == result
+
+    def test_an_answer_that_never_comes_may_have_charged(self, provider: PaymentProvider) -> None:
+        self.need_token("lost_token")
+        request = self.request(token=self.lost_token)
+
+        with pytest.raises(ProviderTimeout):
+            provider.initiate_payment(request)
+
+        found = provider.retrieve_payment(lost_reference(request))
+        assert (found.status, found.amount) == (settled(provider), request.amount)
+
+    def test_an_unavailable_provider_has_charged_nothing(self, provider: PaymentProvider) -> None:
+        self.need_token("unavailable_token")
+        request = self.request(token=self.unavailable_token)
+
+        with pytest.raises(ProviderUnavailable):
+            provider.initiate_payment(request)
 
         with pytest.raises(PaymentUnknown):
             provider.retrieve_payment(lost_reference(request))
@@ -160,6 +216,19 @@ class PaymentProviderContract:
         assert provider.confirm_payment(reference(request, confirmed), came_back) == confirmed
         assert provider.initiate_payment(request) == confirmed
         assert provider.retrieve_payment(reference(request, confirmed)) == confirmed
+
+    def test_a_redirect_that_the_bank_refuses_is_declined_for_good(self, provider: PaymentProvider) -> None:
+        self.need(provider, "redirect")
+        self.need_token("refused_action_token")
+        request, result = self.pay(provider, token=self.refused_action_token)
+        came_back = self.buyer_acts(provider, result)
+
+        declined = provider.confirm_payment(reference(request, result), came_back)
+
+        assert (result.status, declined.status, declined.amount.amount) == ("requires_action", "declined", 0)
+        assert declined.error is not None and declined.error.code == "authentication_failed"
+        assert provider.confirm_payment(reference(request, result), came_back) == declined
+        assert provider.retrieve_payment(reference(request, result)) == declined
 
     def test_confirming_what_is_settled_already_changes_nothing(self, provider: PaymentProvider) -> None:
         request, result = self.pay(provider)
@@ -200,6 +269,23 @@ class PaymentProviderContract:
 
         assert (too_much.status, too_much.amount.amount) == ("failed", 0)
         assert provider.refund_payment(self.refund(*paid, self.amount())).status in ("succeeded", "processing")
+
+    def test_the_same_refund_from_many_threads_gives_back_once(self, provider: PaymentProvider) -> None:
+        self.need(provider, "refund")
+        refund = self.refund(*self.pay(provider), self.amount())
+
+        with ThreadPoolExecutor(8) as threads:
+            refs = {result.provider_ref for result in threads.map(provider.refund_payment, [refund] * 8)}
+
+        assert len(refs) == 1
+
+    def test_a_refund_leaves_the_payment_as_it_was(self, provider: PaymentProvider) -> None:
+        self.need(provider, "refund")
+        request, result = self.pay(provider)
+
+        provider.refund_payment(self.refund(request, result, self.amount()))
+
+        assert provider.retrieve_payment(reference(request, result)) == result
 
     # --- stored methods
 
@@ -305,6 +391,14 @@ class PaymentProviderContract:
     def need(self, provider: PaymentProvider, capability: str) -> None:
         if not getattr(provider.capabilities, capability):
             pytest.skip(f"{provider.name} does not claim {capability}")
+
+    def need_books(self, provider: PaymentProvider) -> None:
+        if provider.capabilities.on_terms:  # a lost answer may as well be given anew
+            pytest.skip(f"{provider.name} moves no money and keeps no books")
+
+    def need_token(self, name: str) -> None:
+        if getattr(self, name) is None:
+            pytest.skip(f"no {name} is named")
 
     def need_declined_tokens(self) -> None:
         if not self.declined_tokens:

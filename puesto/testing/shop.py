@@ -45,11 +45,19 @@ START = "2026-03-01"
 class Shop:
     """One shop. Installed plugins are there, as in production; `plugins` adds some of the test's own, by name.
 
-    settings: as in puesto.toml: `Shop(folder, plugins={"mine": MyPlugin}, disabled=["email"])`.
+    tables:   the settings of plugins: `tables={"vat": {"registered_in": ["CH"]}}`.
+    settings: all others, as in puesto.toml: `Shop(folder, plugins={"mine": MyPlugin}, disabled=["email"])`.
     """
 
-    def __init__(self, folder: Path, plugins: Mapping[str, object] | None = None, **settings: Any) -> None:
-        raw = {"database": f"sqlite:///{folder / 'shop.db'}", **settings}
+    def __init__(
+        self,
+        folder: Path,
+        plugins: Mapping[str, object] | None = None,
+        tables: Mapping[str, Mapping[str, Any]] | None = None,
+        **settings: Any,
+    ) -> None:
+        raw = {"database": f"sqlite:///{folder / 'shop.db'}", "plugins": dict(tables or {}), **settings}
+        self.folder = folder
         self.clock = TestClock(_noon(START), frozen=True)
         self.engine = Engine(check_settings(CoreSettings(), raw), clock=self.clock, plugins=plugins)
         schema.upgrade(self.engine)
@@ -90,18 +98,25 @@ class Shop:
         return quote_cart(self.engine, cart.id, caller)
 
     def order(
-        self, cart: Cart, *, caller: Caller = INTERNAL, key: str | None = None, purchase_order: str | None = None, **payment: Any
+        self,
+        cart: Cart,
+        *,
+        caller: Caller = INTERNAL,
+        quote: str | None = None,
+        key: str | None = None,
+        purchase_order: str | None = None,
+        **payment: Any,
     ) -> dict[str, Any]:
-        """Order the cart as it is quoted now, and pay what is due with `tok_ok` of the sandbox, or as `payment` says.
+        """Order the cart, and pay what is due with `tok_ok` of the sandbox, or as `payment` says.
 
+        quote: the seal of what was shown; None: as it is quoted now.
         Returns the order as the API shows it. Raises as `core.checkout.checkout` does.
         """
-        quote = self.quote(cart, caller)
-        choice = PaymentChoice(**{"provider": "sandbox", **(payment or {"token": "tok_ok"})}) if quote.payment_required else None
-        request = KeyedRequest(f"test checkout {cart.id}", key or uuid4().hex, quote.seal.encode())
-        answer = checkout(
-            self.engine, cart.id, caller, quote=quote.seal, payment=choice, purchase_order=purchase_order, request=request
-        )
+        now = self.quote(cart, caller)
+        seal = now.seal if quote is None else quote
+        choice = PaymentChoice(**{"provider": "sandbox", **(payment or {"token": "tok_ok"})}) if now.payment_required else None
+        request = KeyedRequest(f"test checkout {cart.id}", key or uuid4().hex, seal.encode())
+        answer = checkout(self.engine, cart.id, caller, quote=seal, payment=choice, purchase_order=purchase_order, request=request)
         return dict(answer.body)
 
     def buy(self, plan: str, *, seats: int = 1, interval: str = "month", account: Account | None = None, **payment: Any) -> Subscription:
@@ -160,13 +175,22 @@ def _noon(day: str) -> datetime:
 
 @pytest.fixture
 def open_shop(tmp_path: Path) -> Iterator[Any]:
-    """open_shop(plugins={...}, **settings) opens a shop that is closed when the test ends; each has a folder of its own."""
+    """open_shop(plugins={...}, **settings) opens a shop that is closed when the test ends.
+
+    Each has a folder of its own, unless it is told one: `open_shop(folder=shop.folder)` is another process on the same database.
+    """
     shops: list[Shop] = []
 
-    def build(plugins: Mapping[str, object] | None = None, **settings: Any) -> Shop:
-        folder = tmp_path / f"shop{len(shops)}"
-        folder.mkdir()
-        shops.append(Shop(folder, plugins, **settings))
+    def build(
+        plugins: Mapping[str, object] | None = None,
+        tables: Mapping[str, Mapping[str, Any]] | None = None,
+        *,
+        folder: Path | None = None,
+        **settings: Any,
+    ) -> Shop:
+        folder = folder or tmp_path / f"shop{len(shops)}"
+        folder.mkdir(exist_ok=True)
+        shops.append(Shop(folder, plugins, tables, **settings))
         return shops[-1]
 
     yield build

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.engine.database import Database, DayField, FairLock, InstantField, JsonField, Row, refers_to
+from core.engine.database import DayField, InstantField, JsonField, Row, refers_to
+from core.engine.sqlite import FairLock, Sqlite
 from core.errors import DatabaseUnavailable, NoSeatLeft, SettingsInvalid
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -37,7 +38,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def db(path):
-    database = Database(f"sqlite:///{path}")
+    database = Sqlite(f"sqlite:///{path}")
     for model in (Shelf, Note):
         peewee.SchemaManager(model, database.raw()).create_all()
     yield database
@@ -69,16 +70,18 @@ def committed(elsewhere):
 )
 def test_a_url_of_another_kind_is_refused_without_showing_it(url):
     with pytest.raises(SettingsInvalid) as refused:
-        Database(url)
+        Sqlite(url)
 
-    assert str(refused.value) == "setting database: write sqlite:///file.db, or sqlite:////folder/file.db for an absolute path"
+    assert str(refused.value) == (
+        "setting database: write sqlite:///file.db, sqlite:////folder/file.db for an absolute path, or postgresql://user@host/name"
+    )
 
 
 def test_three_slashes_are_relative_and_four_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     for url in ("sqlite:///near.db", f"sqlite:///{tmp_path}/far.db"):
-        database = Database(url)
+        database = Sqlite(url)
         database.raw().connect()
         database.close_all()
 
@@ -86,7 +89,7 @@ def test_three_slashes_are_relative_and_four_absolute(tmp_path, monkeypatch):
 
 
 def test_nothing_is_opened_before_the_first_statement(path):
-    Database(f"sqlite:///{path}")
+    Sqlite(f"sqlite:///{path}")
 
     assert not path.exists()
 
@@ -99,15 +102,19 @@ def test_commits_are_synced_to_disk_and_foreign_keys_are_kept(db):
         db.insert(Note(shelf="nowhere"))
 
 
-@pytest.mark.parametrize("content", [None, b"this is a text file, whatever its name says" * 100], ids=["no such folder", "no database"])
-def test_a_file_that_is_no_database_is_a_database_that_is_away(tmp_path, content):
-    path = tmp_path / "folder" / "shop.db"
-    if content is not None:
-        path.parent.mkdir()
-        path.write_bytes(content)
+def test_a_file_that_is_no_database_is_a_database_that_is_away(tmp_path):
+    path = tmp_path / "shop.db"
+    path.write_bytes(b"this is a text file, whatever its name says" * 100)
 
     with pytest.raises(DatabaseUnavailable):
-        Database(f"sqlite:///{path}").all(Shelf.select())
+        Sqlite(f"sqlite:///{path}").all(Shelf.select())
+
+
+def test_a_folder_that_is_not_there_is_a_wrong_setting(tmp_path):
+    with pytest.raises(SettingsInvalid, match=r"setting database: there is no folder for .*/nowhere/shop\.db"):
+        Sqlite(f"sqlite:///{tmp_path}/nowhere/shop.db")
+
+    assert list(tmp_path.iterdir()) == []
 
 
 # --- reading and writing
@@ -232,7 +239,7 @@ def test_a_transaction_holds_the_write_lock_from_its_beginning(db, elsewhere):
 
 def test_who_reads_and_then_writes_never_works_on_old_data(path, db):
     db.insert(Shelf(id="one"))
-    other_process = Database(f"sqlite:///{path}")  # with a queue of its own
+    other_process = Sqlite(f"sqlite:///{path}")  # with a queue of its own
 
     def take_seats(database):
         for _ in range(20):
@@ -248,7 +255,7 @@ def test_who_reads_and_then_writes_never_works_on_old_data(path, db):
 
 
 def test_a_row_is_locked_inside_a_transaction_only(db):
-    with pytest.raises(RuntimeError, match="lock a row inside a transaction"):
+    with pytest.raises(RuntimeError, match="rows are locked inside a transaction"):
         db.lock(Shelf, "one")
 
 

@@ -122,7 +122,7 @@ def test_the_bundled_plugins_start_with_no_settings_at_all(tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"database": "postgres://puesto:hunter2@db/shop"}, "setting database: write sqlite:///"),
+        ({"database": "mysql://puesto:hunter2@db/shop"}, "setting database: write sqlite:///"),
         ({"enabled": ["strpie"]}, "setting enabled: no plugin strpie is installed"),
         ({"disabled": ["strpie"]}, "setting disabled: no plugin strpie is installed"),
         ({"plugins": {"strpie": {}}}, "setting plugins.strpie: no plugin strpie is installed"),

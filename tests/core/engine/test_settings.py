@@ -70,6 +70,8 @@ def test_without_file_and_environment_everything_has_a_default(tmp_path, monkeyp
     assert load_settings(environ={}) == {
         "mode": "sandbox",
         "database": "sqlite:///puesto.db",
+        "data": None,
+        "jobs": None,
         "base_url": "http://127.0.0.1:8000",
         "enabled": None,
         "disabled": [],

@@ -1,0 +1,120 @@
+"""SQLite: the embedded default, with nothing to set up. WAL and full sync."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import peewee
+
+from core.engine.database import Database, R
+from core.errors import SettingsInvalid
+
+BUSY_SECONDS = 30
+
+
+class FairLock:
+    """A lock that serves waiters in the order they came; `threading.Lock` lets a newcomer overtake."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._waiters: deque[threading.Lock] = deque()
+
+    def __enter__(self) -> None:
+        turn = threading.Lock()
+        turn.acquire()
+        try:
+            with self._guard:
+                self._waiters.append(turn)
+                if self._waiters[0] is turn:
+                    turn.release()
+            turn.acquire()
+        except BaseException:  # Ctrl-C: who leaves the queue without stepping out of it would hold up the rest for ever
+            self._leave(turn)
+            raise
+
+    def __exit__(self, *exc: object) -> None:
+        self._leave(self._waiters[0])
+
+    def _leave(self, turn: threading.Lock) -> None:
+        with self._guard:
+            if turn not in self._waiters:
+                return
+            was_first = self._waiters[0] is turn
+            self._waiters.remove(turn)
+            if was_first and self._waiters:
+                self._waiters[0].release()
+
+
+class _Held:
+    """Closes its connection when nothing holds it any more, which Python leaves to the garbage collector."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def __del__(self) -> None:
+        self._connection.close()
+
+
+class _OpenPerThread(threading.local):
+    """Opens connections, each of which is closed when its thread ends, or when this object goes."""
+
+    def __call__(self, *args: Any, **options: Any) -> sqlite3.Connection:
+        connection = sqlite3.Connection(*args, **options)
+        self.held = _Held(connection)
+        return connection
+
+
+class _Sqlite(peewee.SqliteDatabase):
+    def rollback(self) -> None:
+        with suppress(peewee.OperationalError):  # where the disk was full, SQLite has rolled back by itself and refuses
+            super().rollback()
+
+
+class Sqlite(Database):
+    """sqlite:///path.
+
+    Every write transaction begins IMMEDIATE, which locks the whole file: a deferred one that reads and then writes fails at once
+    under concurrency. Writers of this process queue fairly; those of other processes are waited for by SQLite.
+    """
+
+    def __init__(self, url: str) -> None:
+        scheme, _, self.path = url.partition(":///")
+        if scheme != "sqlite" or not self.path:
+            raise SettingsInvalid(
+                "setting database: write sqlite:///file.db, sqlite:////folder/file.db for an absolute path, or postgresql://user@host/name"
+            )
+        if not Path(self.path).absolute().parent.is_dir():
+            raise SettingsInvalid("setting database: there is no folder for {path}", path=self.path)
+        self.url, self._writers = url, FairLock()
+        super().__init__()
+
+    @property
+    def shown(self) -> str:
+        return str(Path(self.path).absolute())
+
+    def _connect(self) -> peewee.Database:
+        return _Sqlite(
+            self.path,
+            pragmas=[("journal_mode", "wal"), ("synchronous", "full"), ("foreign_keys", 1), ("cache_size", -16_000)],
+            timeout=BUSY_SECONDS,
+            lock_type="IMMEDIATE",
+            factory=_OpenPerThread(),
+            check_same_thread=False,  # for closing only: peewee gives each thread its own
+        )
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        with self._writers:
+            yield
+
+    def _locked(self, query: peewee.ModelSelect[R], *, skip: bool) -> peewee.ModelSelect[R]:
+        return query  # IMMEDIATE has locked everything already
+
+    def _drop_broken(self) -> None:
+        """A file does not break: where it is away, it may be back for the next statement."""

@@ -1,0 +1,151 @@
+import logging
+import signal
+import threading
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from core.engine.events import append
+from core.errors import DatabaseUnavailable
+from puesto import hookimpl
+
+
+class Ear:
+    """A subscriber that says when it has heard something."""
+
+    def __init__(self):
+        self.heard, self.hears = [], threading.Semaphore(0)
+
+    @hookimpl
+    def order_completed(self, event):
+        self.heard.append(event.subject)
+        self.hears.release()
+
+
+@pytest.fixture
+def ear():
+    return Ear()
+
+
+@pytest.fixture
+def shop(open_shop, ear):
+    return open_shop(plugins={"ear": ear}, enabled=["ear"])
+
+
+@contextmanager
+def consuming(shop):
+    """A real consumer at work."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    consumer = shop.engine.jobs.huey.create_consumer(workers=2, periodic=False, initial_delay=0.01, max_delay=0.05)
+    consumer.start()
+    try:
+        yield
+    finally:
+        consumer.stop(graceful=True)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def tell(shop, subject):
+    with shop.engine.db.transaction():
+        append(shop.engine, "order.completed", account="acc_1", subject=subject, data={})
+
+
+def run_periodic(shop):
+    """What the consumer's scheduler starts every minute, run here."""
+    huey = shop.engine.jobs.huey
+    for task in huey.read_periodic(datetime.now(UTC)):
+        huey.execute(task)
+
+
+def test_a_nudge_makes_the_consumer_deliver(shop, ear):
+    with consuming(shop):
+        for subject in ("ord_1", "ord_2"):
+            tell(shop, subject)
+            assert ear.hears.acquire(timeout=30)
+
+    assert ear.heard == ["ord_1", "ord_2"]
+
+
+def test_what_was_queued_before_the_consumer_came_is_delivered(shop, ear):
+    tell(shop, "ord_1")
+
+    with consuming(shop):
+        assert ear.hears.acquire(timeout=30)
+
+    assert ear.heard == ["ord_1"]
+
+
+def test_several_nudges_queue_one_task(shop):
+    for subject in ("ord_1", "ord_2", "ord_3"):
+        tell(shop, subject)
+
+    assert shop.engine.jobs.huey.pending_count() == 1
+
+
+def test_what_is_rolled_back_nudges_nobody(shop):
+    with pytest.raises(ZeroDivisionError), shop.engine.db.transaction():
+        append(shop.engine, "order.completed", account="acc_1", subject="ord_1", data={})
+        raise ZeroDivisionError
+
+    assert shop.engine.jobs.huey.pending_count() == 0
+
+
+def test_an_emptied_queue_loses_nothing(shop, ear):
+    tell(shop, "ord_1")
+    shop.engine.jobs.huey.flush()
+
+    run_periodic(shop)
+
+    assert ear.heard == ["ord_1"]
+
+
+def test_a_queue_that_can_not_be_written_fails_no_request(shop, ear, caplog):
+    (shop.folder / "shop.db-jobs").mkdir()
+
+    tell(shop, "ord_1")
+
+    assert [event["subject"] for event in shop.events()] == ["ord_1"]
+    assert "the job queue can't be written" in caplog.text
+    with pytest.raises(DatabaseUnavailable):
+        shop.engine.jobs.check()
+    shop.run()
+    assert ear.heard == ["ord_1"]
+
+
+def test_a_piece_of_work_that_fails_holds_up_no_other(shop, caplog):
+    done = []
+    shop.engine.jobs.round = (lambda engine: 1 / 0, lambda engine: done.append(engine))
+
+    run_periodic(shop)
+
+    assert done == [shop.engine]
+    assert "ZeroDivisionError" in caplog.text
+    assert [record.levelno for record in caplog.records if record.name == "puesto.jobs"] == [logging.ERROR]
+
+
+def test_a_round_that_is_slow_is_not_started_twice(shop):
+    started, over = threading.Semaphore(0), threading.Event()
+    shop.engine.jobs.round = (lambda engine: started.release() or over.wait(30),)
+    first = threading.Thread(target=run_periodic, args=[shop])
+    first.start()
+    assert started.acquire(timeout=30)
+
+    run_periodic(shop)  # would wait for `over`
+
+    over.set()
+    first.join()
+    assert not started.acquire(blocking=False)
+    run_periodic(shop)
+    assert started.acquire(blocking=False)
+
+
+def test_a_round_goes_by_the_clock_that_another_process_has_moved(open_shop, shop):
+    tomorrow, seen = shop.clock.now() + timedelta(days=1), []
+    shop.engine.jobs.round = (lambda engine: seen.append(engine.clock.now()),)
+    open_shop(folder=shop.folder, enabled=[]).engine.move_clock(tomorrow)
+
+    run_periodic(shop)
+
+    assert seen == [tomorrow]

@@ -1,0 +1,263 @@
+"""The process dies at every point of a purchase: nobody is charged twice, or charged for nothing, and nothing stays half done."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import timedelta
+from itertools import count
+from typing import Any, NamedTuple
+
+import pytest
+
+from core.accounts import Account
+from core.carts import Cart
+from core.checkout import checkout, confirm_order, quote_cart
+from core.engine.events import events_after
+from core.engine.idempotency import KeyedRequest
+from core.errors import PuestoError
+from core.invoices import Invoice
+from core.orders import Order
+from core.payments import Payment, PaymentChoice, Refund
+from core.recovery import recover
+from core.refunds import refund_order
+from core.subscriptions import Subscription, Trial
+from puesto.testing.shop import INTERNAL, Shop
+
+PLUGINS = ["sandbox", "gotoassist", "gotomeeting", "vat", "vat_rates"]
+SEAT = {"mode": "buy", "plan": "gotoassist-standard", "seats": 1, "interval": "month"}
+FREE_TRIAL = {"mode": "trial", "plan": "gotoassist-standard", "seats": 1}
+CARD_TRIAL = {"mode": "trial", "plan": "gotomeeting-essentials", "seats": 1}
+
+
+class PowerCut(BaseException):
+    """The process is gone."""
+
+
+class Fuse:
+    """Cuts the power before the `at`-th commit or call of the provider: in between, nothing changes on any disk."""
+
+    def __init__(self, shop: Shop, at: int) -> None:
+        self._left, self.blown = at, False
+        database, provider = shop.engine.db.raw(), shop.engine.providers["sandbox"]
+        database.commit = self._behind(database.commit)
+        for name in ("initiate_payment", "save_method", "confirm_payment", "retrieve_payment", "refund_payment"):
+            setattr(provider, name, self._behind(getattr(provider, name)))
+
+    def _behind(self, call: Any) -> Any:
+        def guarded(*args: Any) -> Any:
+            self._left -= 1
+            self.blown = self.blown or not self._left
+            if self.blown:
+                raise PowerCut
+            return call(*args)
+
+        return guarded
+
+
+class Street:
+    """A database on which one process after the other runs, and dies."""
+
+    def __init__(self, folder: Any) -> None:
+        self._folder = folder
+        self.shop = Shop(folder, enabled=PLUGINS)
+
+    def restart(self) -> None:
+        """A new process, two minutes later: calls that were under way are over, and a request that is repeated resumes."""
+        now = self.shop.clock.now() + timedelta(minutes=2)
+        self.shop.close()
+        self.shop = Shop(self._folder, enabled=PLUGINS)
+        self.shop.clock.move_to(now)
+
+    def recover(self, rounds: tuple[int, ...] = (0, 1, 119)) -> None:
+        """Background work, minutes apart. In two hours orders are given up whose buyer never comes back from the bank."""
+        for minutes in rounds:
+            self.shop.clock.move_to(self.shop.clock.now() + timedelta(minutes=minutes))
+            recover(self.shop.engine)
+
+    def charges(self) -> dict[str, Any]:
+        return {charge.payment_id: charge for charge in self.shop.engine.providers["sandbox"].charges()}
+
+
+class Buyer:
+    """Goes through the steps of a story, and repeats one under the same key until it has an answer; an unexpected one is the end."""
+
+    def __init__(self, street: Street, story: "Story") -> None:
+        shop = street.shop
+        self.street, self.account, self._story = street, shop.open_account(), story
+        if story.credit:
+            earn_credit(shop, self.account)
+        self.balance = shop.refresh(self.account).balance
+        self.cart = shop.cart(story.line, account=self.account).id
+        self.seal = quote_cart(shop.engine, self.cart, INTERNAL).seal
+        self.answers: list[Any] = []
+
+    def go_on(self) -> None:
+        while (done := len(self.answers)) < len(self._story.steps) and self.answers == self._story.answers[:done]:
+            try:
+                self.answers.append(self._story.steps[done](self, KeyedRequest(self.cart, f"step {done}", b"")))
+            except PuestoError as problem:
+                self.answers.append(problem.code)
+
+    @property
+    def orders(self) -> list[Order]:
+        db = self.street.shop.engine.db
+        return db.all(Order.select().where(Order.cart == self.cart).order_by(Order.id))
+
+
+def earn_credit(shop: Shop, account: Account) -> None:
+    """A year, changed to a month on the same day: (120.00 - 12.00) x 1.21 = 130.68 is left over."""
+    subscription = shop.buy("gotoassist-standard", interval="year", account=account)
+    shop.change(subscription, interval="month")
+
+
+def order(token: str | None) -> Any:
+    def step(buyer: Buyer, request: KeyedRequest) -> Any:
+        payment = PaymentChoice("sandbox", token=token) if token else None
+        engine = buyer.street.shop.engine
+        answer = checkout(engine, buyer.cart, INTERNAL, quote=buyer.seal, payment=payment, purchase_order=None, request=request)
+        return answer.body["status"]
+
+    return step
+
+
+def confirm(buyer: Buyer, request: KeyedRequest) -> Any:
+    return confirm_order(buyer.street.shop.engine, buyer.orders[-1].id, INTERNAL, data={}, request=request).body["status"]
+
+
+def refund(buyer: Buyer, request: KeyedRequest) -> Any:
+    refunded = refund_order(buyer.street.shop.engine, buyer.orders[-1].id, INTERNAL, amount=None, reason="wrong", request=request)
+    return refunded.body["status"]
+
+
+class Story(NamedTuple):
+    steps: list[Any]
+    answers: list[str]
+    line: dict[str, Any] = SEAT
+    credit: bool = False
+
+
+STORIES = {
+    "paid": Story([order("tok_ok")], ["completed"]),
+    "paid, never answered": Story([order("tok_timeout")], ["processing"]),
+    "declined, then paid": Story([order("tok_card_declined"), order("tok_ok")], ["payment-declined", "completed"]),
+    "provider away, then paid": Story([order("tok_unavailable"), order("tok_ok")], ["payment-provider-unavailable", "completed"]),
+    "confirmed at the bank": Story([order("tok_3ds"), confirm], ["requires_action", "completed"]),
+    "refused at the bank": Story([order("tok_3ds_fails"), confirm], ["requires_action", "payment-declined"]),
+    "never confirmed": Story([order("tok_3ds")], ["requires_action"]),
+    "given up, then paid": Story([order("tok_3ds"), order("tok_ok")], ["requires_action", "completed"]),
+    "paid, then refunded": Story([order("tok_ok"), refund], ["completed", "succeeded"]),
+    "paid in part with credit": Story([order("tok_ok")], ["completed"], {**SEAT, "seats": 10}, credit=True),
+    "declined, with credit": Story([order("tok_card_declined")], ["payment-declined"], {**SEAT, "seats": 10}, credit=True),
+    "paid with credit": Story([order(None)], ["completed"], credit=True),
+    "free trial": Story([order(None)], ["completed"], FREE_TRIAL),
+    "trial with a card": Story([order("tok_ok")], ["completed"], CARD_TRIAL),
+}
+
+
+def outcome(buyer: Buyer) -> dict[str, Any]:
+    """What the buyer has in the end, of everything that this cart could bring."""
+    db, account = buyer.street.shop.engine.db, buyer.account.id
+    cart = db.get(Cart, buyer.cart)
+    charges = [charge for order in buyer.orders for charge in charges_of(buyer.street, order)]
+    return {
+        "cart": cart.status,
+        "taken": [charge.amount.amount for charge in charges if charge.amount.amount],
+        "given back": [charge.refunded.amount for charge in charges if charge.refunded.amount],
+        "orders": Counter(order.status for order in buyer.orders if order.status in ("completed", "refunded")),
+        "subscriptions": db.count(Subscription.select().where(Subscription.account == account)),
+        "invoices": db.count(Invoice.select().where(Invoice.account == account)),
+        "balance": db.get(Account, account).balance,
+    }
+
+
+def charges_of(street: Street, order: Order) -> list[Any]:
+    payments = street.shop.engine.db.all(Payment.select().where(Payment.order == order.id))
+    charges = street.charges()
+    return [charges[payment.id] for payment in payments if payment.id in charges]
+
+
+def check_books(buyer: Buyer) -> None:
+    """What holds whenever recovery has done its work, wherever the power went."""
+    shop, db = buyer.street.shop, buyer.street.shop.engine.db
+    for order in buyer.orders:
+        kept = sum(charge.amount.amount - charge.refunded.amount for charge in charges_of(buyer.street, order))
+        assert (order.status, kept) in {("completed", order.due_now), ("refunded", 0), ("failed", 0), ("cancelled", 0)}
+    live = [order for order in buyer.orders if order.status in ("completed", "refunded")]
+    assert len(live) <= 1
+    assert db.get(Cart, buyer.cart).status == ("ordered" if live else "open")
+    assert set(buyer.street.charges()) <= {payment.id for payment in db.all(Payment.select())}
+    assert db.get(Account, buyer.account.id).balance == buyer.balance - sum(order.credit_used for order in live)
+    assert db.count(Trial.select().where(Trial.ordering.is_null(False))) == 0
+    assert db.count(Subscription.select().where(Subscription.changing.is_null(False))) == 0
+    assert db.count(Refund.select().where(Refund.status != "succeeded")) == 0
+    invoices = db.all(Invoice.select().where(Invoice.series == "2026").order_by(Invoice.sequence))
+    assert [invoice.sequence for invoice in invoices] == list(range(1, len(invoices) + 1))
+    told = [event["subject"] for event in events_after(shop.engine, buyer.account.id, None, 100) if event["type"] == "order.completed"]
+    assert sorted(told) == [order.id for order in db.all(Order.select().where(Order.account == buyer.account.id)) if order.completed_at]
+
+
+def dying_buyers(street: Street, story: Story) -> Iterator[Buyer]:
+    """A buyer whose process dies at the first point of the story, one at the second, ... and one who is not disturbed."""
+    for at in count(1):
+        buyer = Buyer(street, story)
+        fuse = Fuse(street.shop, at)
+        with suppress(PowerCut):
+            buyer.go_on()
+        street.restart()
+        yield buyer
+        if not fuse.blown:
+            assert at > 2
+            return
+
+
+def recover_dying(street: Street) -> None:
+    """Recovery dies at its first point, the next one at its second, ... and then one has two days to itself."""
+    for at in count(1):
+        fuse = Fuse(street.shop, at)
+        with suppress(PowerCut):
+            street.recover()
+        street.restart()
+        if not fuse.blown:
+            break
+    street.recover(rounds=(24 * 60, 24 * 60))
+
+
+every_story = pytest.mark.parametrize("story", STORIES.values(), ids=STORIES)
+
+
+@every_story
+def test_recovery_settles_what_its_buyer_left_behind_though_it_dies_too(tmp_path, story):
+    street = Street(tmp_path)
+
+    for buyer in dying_buyers(street, story):
+        recover_dying(street)
+
+        check_books(buyer)
+
+
+@every_story
+def test_who_repeats_the_request_gets_what_it_asked_for(tmp_path, story):
+    street = Street(tmp_path)
+    undisturbed = Buyer(street, story)
+    undisturbed.go_on()
+    street.recover()
+
+    for buyer in dying_buyers(street, story):
+        buyer.go_on()
+        street.recover()
+
+        check_books(buyer)
+        assert outcome(buyer) == outcome(undisturbed)
+    assert undisturbed.answers == story.answers
+
+
+@every_story
+def test_who_repeats_the_request_after_recovery_is_not_charged_again(tmp_path, story):
+    street = Street(tmp_path)
+
+    for buyer in dying_buyers(street, story):
+        street.recover(rounds=(0, 1))
+        buyer.go_on()
+        street.recover()
+
+        check_books(buyer)
