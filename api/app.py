@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from flask import Flask, Response, render_template, send_from_directory
-from flask_smorest import Api
-from swagger_ui_bundle import swagger_ui_path
+from flask import Flask
 
-from api import accounts, carts, catalog, http, invoices, operations, orders, problems, subscriptions
+from api import accounts, carts, catalog, http, invoices, openapi, operations, orders, problems, subscriptions
 from api.auth import identify_caller
 from core import schema
 from core.engine.engine import Engine
@@ -14,15 +12,6 @@ from core.worker import equip
 
 LARGEST_BODY = 1_000_000  # bytes
 RESOURCES = (catalog, accounts, carts, orders, subscriptions, invoices, operations, problems)
-
-
-class PuestoApi(Api):
-    """flask-smorest's Api, whose errors are problems."""
-
-    ERROR_SCHEMA = problems.ProblemOut
-
-    def _register_error_handlers(self) -> None:
-        """`api.problems` handles every error."""
 
 
 def create_app(engine: Engine) -> Flask:
@@ -37,32 +26,15 @@ def create_app(engine: Engine) -> Flask:
         "API_TITLE": "Puesto",
         "API_VERSION": "v1",
         "OPENAPI_VERSION": "3.1.0",
-        "OPENAPI_URL_PREFIX": "/",
-        "OPENAPI_JSON_PATH": "openapi.json",
-        "API_SPEC_OPTIONS": {
-            "info": {"description": "Sell software by the seat."},
-            "components": {"securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}}},
-            "security": [{"bearer": []}, {}],
-        },
+        "API_SPEC_OPTIONS": openapi.OPTIONS,
     }
-    http.install(app)
+    http.install(app, identify_caller)
     problems.install(app)
-    app.before_request(identify_caller)
-    api = PuestoApi(app)
+    api = openapi.PuestoApi(app)
     for resource in RESOURCES:
         api.register_blueprint(resource.blueprint)
-    app.add_url_rule("/docs", view_func=docs)
-    app.add_url_rule("/docs/<path:name>", view_func=docs_asset)
+    openapi.install(app, api)
     return app
-
-
-def docs() -> str:
-    """The page to read and try the API, from files that come with the package: no internet access is needed."""
-    return render_template("docs.html")
-
-
-def docs_asset(name: str) -> Response:
-    return send_from_directory(swagger_ui_path, name, max_age=86_400)
 
 
 def from_settings() -> Flask:

@@ -9,28 +9,47 @@ from typing import Any
 from flask import g, request
 
 from api.http import caller, documented, engine
-from core.access import NOBODY, identify
+from core.access import NOBODY, Caller, identify
+from core.errors import Unauthorized
+
+BEARER = {"type": "http", "scheme": "bearer", "description": "A secret key (`sk_...`) or an account token (`at_...`)."}
+CART_SECRET = {"type": "apiKey", "in": "header", "name": "Cart-Secret", "description": "Opens the cart without account that told it."}
+SCHEMES = {"bearer": BEARER, "cart_secret": CART_SECRET}
 
 
 def identify_caller() -> None:
-    """Before each request: take over the clock of the sandbox, and find out who asks. Raises Unauthorized."""
+    """Before each request: take over the clock of the sandbox, and find out who asks. Raises Unauthorized.
+
+    Pages, documents and health are the same for everybody, and are there while the database is away.
+    """
     g.caller = NOBODY
+    if not request.path.startswith("/v1/"):
+        return
     engine().refresh_clock()
     kind, _, secret = request.headers.get("Authorization", "").partition(" ")
     bearer = (secret.strip() or "-") if kind else None
     g.caller = identify(engine(), bearer if kind.lower() in ("", "bearer") else "-", request.headers.get("Cart-Secret"))
 
 
-def needs(scope: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """A route for callers with this scope. Raises Unauthorized, Forbidden."""
+def needs(scope: str | None = None, *, or_cart_secret: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A route for callers with this scope; None: for any key or token. Raises Unauthorized, Forbidden.
+
+    or_cart_secret: who lacks the scope but shows a cart's secret counts as nobody, who may open that cart and no other.
+    """
+    security: list[dict[str, list[str]]] = [{name: []} for name in ("bearer", *(["cart_secret"] if or_cart_secret else []))]
 
     def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(view)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            caller().need(scope)
+            if or_cart_secret and scope not in caller().scopes and caller().cart_secret is not None:
+                g.caller = Caller(NOBODY.id, NOBODY.scopes, anonymous=True, cart_secret=caller().cart_secret)
+            elif scope is not None:
+                caller().need(scope)
+            elif caller().anonymous:
+                raise Unauthorized("Send a key or an account token: Authorization: Bearer ...")
             return view(*args, **kwargs)
 
-        documented(wrapper, security=[{"bearer": []}], **{"x-scope": scope})
+        documented(wrapper, security=security, **({"x-scope": scope} if scope else {}))
         return wrapper
 
     return decorate

@@ -7,11 +7,12 @@ from typing import Any
 from marshmallow import Schema, fields, validate
 
 from api.auth import needs
-from api.http import Blueprint, caller, engine, expected_version, keyed, keyed_request, replayable, tag
+from api.http import Blueprint, caller, engine, guarded, keyed, keyed_request, replayable, store_once, tag
 from api.orders import OrderOut
-from api.schemas import ID, INTERVAL, Instant, QuoteOut, WarningOut
+from api.schemas import ID, INTERVALS, Answer, Choice, Instant, QuoteOut, WarningOut
 from core import carts
 from core.checkout import checkout, quote_cart
+from core.errors import ValidationFailed
 from core.payments import PaymentChoice
 from core.quotes import quote_document
 
@@ -23,7 +24,7 @@ class LineIn(Schema):
 
     mode = fields.String(required=True, validate=validate.OneOf(carts.MODES))
     plan = fields.String(validate=ID)
-    interval = fields.String(validate=INTERVAL)
+    interval = fields.String(validate=validate.OneOf(INTERVALS))
     seats = fields.Integer(strict=True)
     subscription = fields.String(validate=ID)
     release = fields.List(fields.String(validate=ID), validate=validate.Length(max=1000))
@@ -33,7 +34,7 @@ class LineChanges(Schema):
     """Body of PATCH /v1/carts/{cart}/lines/{line}."""
 
     plan = fields.String(validate=ID)
-    interval = fields.String(validate=INTERVAL)
+    interval = fields.String(validate=validate.OneOf(INTERVALS))
     seats = fields.Integer(strict=True)
     release = fields.List(fields.String(validate=ID), validate=validate.Length(max=1000))
 
@@ -47,20 +48,20 @@ class NewCart(Schema):
     lines = fields.List(fields.Nested(LineIn), load_default=list)
 
 
-class CartLineOut(Schema):
+class CartLineOut(Answer):
     id = fields.String(required=True)
-    mode = fields.String(required=True)
+    mode = Choice(*carts.MODES)
     plan = fields.String(required=True, allow_none=True)
-    interval = fields.String(required=True, allow_none=True)
+    interval = Choice(*INTERVALS, allow_none=True)
     seats = fields.Integer(required=True, allow_none=True)
     subscription = fields.String(required=True, allow_none=True)
     release = fields.List(fields.String(), required=True)
 
 
-class CartOut(Schema):
+class CartOut(Answer):
     id = fields.String(required=True)
     account = fields.String(required=True, allow_none=True)
-    status = fields.String(required=True)
+    status = Choice("open", "ordering", "ordered", "merged")
     country = fields.String(required=True)
     currency = fields.String(required=True)
     expires_at = Instant()
@@ -100,20 +101,29 @@ class Checkout(Schema):
 
 
 @blueprint.post("")
+@blueprint.doc(security=[{"bearer": []}, {}])
 @blueprint.arguments(NewCart)
 @blueprint.response(201, CartOut)
-@keyed()
+@keyed(whole=False)
 def create_cart(body):
-    """Make a cart. One without an account needs no key: its secret opens it."""
-    if "account" in body:
-        caller().need("checkout")
+    """Make a cart.
+
+    One without an account needs no key: it has a `secret`, told once, that opens it. Its answer is not repeated for an
+    Idempotency-Key.
+    """
     lines = [_line(line) for line in body.pop("lines")]
-    cart, secret = carts.create_cart(engine(), caller(), lines, **body)
-    document = carts.cart_document(engine(), cart) | ({"secret": secret} if secret else {})
-    return document, 201, {"Location": f"/v1/carts/{cart.id}", **tag(cart.version)}
+    if "account" not in body:
+        cart, secret = carts.create_cart(engine(), caller(), lines, **body)
+        document, status, headers = _shown(cart, 201)
+        return {**document, "secret": secret}, status, headers
+    caller().need("checkout")
+    for name in set(body) - {"account"}:
+        raise ValidationFailed("The cart of an account takes its {name}: leave it out.", pointer=f"/{name}", name=name)
+    return store_once(lambda: _shown(carts.create_cart(engine(), caller(), lines, **body)[0], 201))
 
 
 @blueprint.get("/<cart_id>")
+@needs("checkout", or_cart_secret=True)
 @blueprint.response(200, CartOut)
 def get_cart(cart_id):
     """Read a cart."""
@@ -121,34 +131,42 @@ def get_cart(cart_id):
 
 
 @blueprint.delete("/<cart_id>")
+@needs("checkout", or_cart_secret=True)
 @blueprint.response(204)
-def delete_cart(cart_id):
+@guarded
+def delete_cart(cart_id, version):
     """Remove a cart that was not ordered."""
-    carts.delete_cart(engine(), cart_id, caller(), expected_version())
+    carts.delete_cart(engine(), cart_id, caller(), version)
 
 
 @blueprint.post("/<cart_id>/lines")
+@needs("checkout", or_cart_secret=True)
 @blueprint.arguments(LineIn)
 @blueprint.response(201, CartOut)
+@guarded
 @keyed()
-def add_line(body, cart_id):
-    """Add a line to an open cart."""
-    return _shown(carts.add_line(engine(), cart_id, caller(), _line(body), expected_version()), 201)
+def add_cart_line(body, cart_id, version):
+    """Add a line to an open cart. The answer is the whole cart."""
+    return _shown(carts.add_line(engine(), cart_id, caller(), _line(body), version), 201)
 
 
 @blueprint.patch("/<cart_id>/lines/<line_id>")
+@needs("checkout", or_cart_secret=True)
 @blueprint.arguments(LineChanges)
 @blueprint.response(200, CartOut)
-def change_line(body, cart_id, line_id):
-    """Change a line."""
-    return _shown(carts.change_line(engine(), cart_id, line_id, caller(), expected_version(), **body))
+@guarded
+def change_cart_line(body, cart_id, line_id, version):
+    """Change a line. The answer is the whole cart."""
+    return _shown(carts.change_line(engine(), cart_id, line_id, caller(), version, **body))
 
 
 @blueprint.delete("/<cart_id>/lines/<line_id>")
+@needs("checkout", or_cart_secret=True)
 @blueprint.response(200, CartOut)
-def remove_line(cart_id, line_id):
-    """Remove a line; the answer is what is left."""
-    return _shown(carts.remove_line(engine(), cart_id, line_id, caller(), expected_version()))
+@guarded
+def remove_cart_line(cart_id, line_id, version):
+    """Remove a line. The answer is what is left of the cart."""
+    return _shown(carts.remove_line(engine(), cart_id, line_id, caller(), version))
 
 
 @blueprint.post("/<cart_id>/claim")
@@ -156,7 +174,7 @@ def remove_line(cart_id, line_id):
 @blueprint.arguments(Claim)
 @blueprint.response(200, CartOut)
 @keyed()
-def claim(body, cart_id):
+def claim_cart(body, cart_id):
     """Give a cart without account to an account. Send its secret as Cart-Secret."""
     return _shown(carts.claim_cart(engine(), cart_id, caller(), body["account"]))
 
@@ -166,12 +184,13 @@ def claim(body, cart_id):
 @blueprint.arguments(Merge)
 @blueprint.response(200, CartOut)
 @keyed()
-def merge(body, cart_id):
+def merge_carts(body, cart_id):
     """Move the lines of another cart into this one, all or nothing."""
     return _shown(carts.merge_carts(engine(), cart_id, body["cart"], caller(), body["mode"]))
 
 
 @blueprint.get("/<cart_id>/quote")
+@needs("checkout", or_cart_secret=True)
 @blueprint.response(200, QuoteOut)
 def get_quote(cart_id):
     """The review: what ordering this cart costs now, line by line, and why."""
@@ -184,7 +203,11 @@ def get_quote(cart_id):
 @blueprint.response(201, OrderOut)
 @keyed(required=True, whole=False)
 def check_out(body, cart_id):
-    """Order the cart as it was quoted, and pay."""
+    """Order the cart as it was quoted, and pay.
+
+    The order is `completed`, or `requires_action` of the buyer first, or `processing` while nobody knows. A refused payment leaves
+    the cart open.
+    """
     answer = checkout(
         engine(),
         cart_id,
@@ -202,4 +225,5 @@ def _line(body: dict[str, Any]) -> carts.LineInput:
 
 
 def _shown(cart: carts.Cart, status: int = 200) -> tuple[dict[str, Any], int, dict[str, str]]:
-    return carts.cart_document(engine(), cart), status, tag(cart.version)
+    location = {"Location": f"/v1/carts/{cart.id}"} if status == 201 else {}
+    return carts.cart_document(engine(), cart), status, {**location, **tag(cart.version)}

@@ -1,33 +1,43 @@
-"""What every route shares: parsing, idempotency keys, entity tags, pages of lists, request ids."""
+"""What every route shares: bodies, idempotency keys, entity tags, pages of lists, request ids."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
-from flask import Flask, Response, current_app, g, make_response, render_template, request
+from flask import Flask, Request, Response, current_app, g, make_response, render_template, request
 from flask_smorest import Blueprint as SmorestBlueprint
-from marshmallow import RAISE, Schema, fields
+from marshmallow import RAISE, Schema
 from uuid_utils import uuid7
+from webargs import missing
 from webargs.flaskparser import FlaskParser
-from werkzeug.exceptions import BadRequest, UnsupportedMediaType
+from werkzeug.exceptions import BadRequest, NotFound, RequestEntityTooLarge, UnsupportedMediaType
+from werkzeug.http import remove_entity_headers
 
-from api.languages import locale
 from core import errors
-from core.access import Caller, digest
+from core.access import Caller, digest, find, page
+from core.accounts import Account
+from core.engine.database import Row
 from core.engine.engine import Engine
-from core.engine.idempotency import Answer, KeyedRequest, once
+from core.engine.idempotency import Answer, KeyedRequest, begin, once
 
 KEY_HEADER = "Idempotency-Key"
+# What an answer depends on besides its address.
+VARY = ("Accept-Language", "Authorization", "Cart-Secret")
+LONGEST_VERSION = 18  # digits: what an integer of a database holds
+R = TypeVar("R", bound=Row)
 
 
 class Parser(FlaskParser):
-    """Unknown fields are refused, in the body and in the query."""
+    """Takes the body that `_read_body` has read. Unknown fields are refused, in the body and in the query."""
 
     DEFAULT_UNKNOWN_BY_LOCATION: ClassVar[dict[str, str | None]] = {"json": RAISE, "query": RAISE, "path": None}
+
+    def load_json(self, req: Request, schema: Schema) -> Any:
+        return g.body
 
 
 class Blueprint(SmorestBlueprint):
@@ -46,10 +56,13 @@ def caller() -> Caller:
     return known
 
 
-def documented(view: Callable[..., Any], **members: Any) -> None:
-    """Add members to the operation that the OpenAPI document shows for a view."""
+def documented(view: Callable[..., Any], *, header: Mapping[str, Any] | None = None, **members: Any) -> None:
+    """Add members, and a header that it reads, to the operation that the OpenAPI document shows for a view."""
     known = getattr(view, "_apidoc", {})
-    view._apidoc = {**known, "manual_doc": {**known.get("manual_doc", {}), **members}}  # type: ignore[attr-defined]
+    manual = {**known.get("manual_doc", {}), **members}
+    if header is not None:
+        manual["x-headers"] = [*manual.get("x-headers", ()), {**header, "in": "header"}]
+    view._apidoc = {**known, "manual_doc": manual}  # type: ignore[attr-defined]
 
 
 # --- idempotency
@@ -62,7 +75,8 @@ def keyed(*, required: bool = False, whole: bool = True) -> Callable[[Callable[.
     whole:    the view is one transaction, and its answer is stored with it. False: the view talks to other machines, which must
               not happen inside a transaction; it stores its answer itself, by `store_once` or by handing `keyed_request()` to core.
     """
-    header = {"name": KEY_HEADER, "in": "header", "required": required, "schema": {"type": "string", "maxLength": 255}}
+    text = "A fresh random value per intention. The same value and body again gets the first answer."
+    header = {"name": KEY_HEADER, "required": required, "description": text, "schema": {"type": "string", "minLength": 1, "maxLength": 255}}
 
     def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(view)
@@ -70,7 +84,7 @@ def keyed(*, required: bool = False, whole: bool = True) -> Callable[[Callable[.
             g.keyed_request = _keyed_by_header(required)
             return store_once(lambda: view(*args, **kwargs)) if whole else view(*args, **kwargs)
 
-        documented(wrapper, parameters=[header])
+        documented(wrapper, header=header)
         return wrapper
 
     return decorate
@@ -82,18 +96,32 @@ def keyed_request() -> KeyedRequest:
     return found
 
 
-def store_once(work: Callable[[], Any]) -> Any:
-    """Run the writing part of a view, or answer what was answered before to this key; without a key just run it."""
-    if g.keyed_request is None:
-        return work()
-    answer = once(engine(), g.keyed_request, lambda: list(_parts(work())))
-    document, status, headers = answer.body
-    return replayable(answer, document, status, headers)
+def store_once(work: Callable[..., Any], prepare: Callable[[], Any] | None = None) -> Any:
+    """Run the writing part of a view, or answer what was answered before to this key; without a key just run it.
+
+    prepare: what comes before it outside the transaction, such as a call to another machine; `work` is given what it returns.
+             It does not run again for an answer that is known.
+    """
+    keyed = g.keyed_request
+    known = _known_answer(keyed) if keyed is not None and prepare is not None else None
+    if known is None:
+        prepared = () if prepare is None else (prepare(),)
+        if keyed is None:
+            return work(*prepared)
+        known = once(engine(), keyed, lambda: list(_parts(work(*prepared))))
+    document, status, headers = known.body
+    return replayable(known, document, status, headers)
 
 
 def replayable(answer: Answer, document: Any, status: int, headers: dict[str, str] | None = None) -> tuple[Any, int, dict[str, str]]:
     """What a view returns for an answer that may be a repetition."""
     return document, status, {**(headers or {}), **({"Idempotency-Replayed": "true"} if answer.replayed else {})}
+
+
+def _known_answer(keyed: KeyedRequest) -> Answer | None:
+    with engine().db.transaction():
+        found = begin(engine(), keyed)
+    return found if isinstance(found, Answer) else None
 
 
 def _parts(answered: Any) -> tuple[Any, int, dict[str, str]]:
@@ -112,7 +140,7 @@ def _keyed_by_header(required: bool) -> KeyedRequest | None:
     who = caller().id
     if caller().anonymous:
         if caller().cart_secret is None:
-            return None  # strangers share no answers: one of them holds the secret of a cart
+            return None  # strangers share no answers
         who = digest(str(caller().cart_secret))
     return KeyedRequest(f"{who} {request.method} {request.path}", key, request.get_data(), caller().account)
 
@@ -120,38 +148,64 @@ def _keyed_by_header(required: bool) -> KeyedRequest | None:
 # --- entity tags
 
 
-def tag(version: int, *, localized: bool = False) -> dict[str, str]:
-    """The ETag header of a resource that If-Match may guard. localized: its texts follow Accept-Language."""
-    return {"ETag": f'"v{version};{locale()}"' if localized else f'"v{version}"'}
+def tag(version: int) -> dict[str, str]:
+    """The ETag header of a resource that If-Match may guard; `_tagged` adds what tells two contents of a version apart."""
+    return {"ETag": f'"v{version}"'}
 
 
-def expected_version() -> int | None:
-    """The version that If-Match names; None without the header or for `*`. A tag that is none of ours matches nothing."""
+def guarded(view: Callable[..., Any]) -> Callable[..., Any]:
+    """Honour If-Match on a route that changes a resource: the view gets the `version` that the caller has read; None: whatever it is."""
+
+    @wraps(view)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return view(*args, version=_expected_version(), **kwargs)
+
+    text = "The ETag that you have read: the change is refused with 412 if the resource has moved since."
+    documented(wrapper, header={"name": "If-Match", "required": False, "description": text, "schema": {"type": "string"}})
+    return wrapper
+
+
+def _expected_version() -> int | None:
+    """The version that If-Match names; None without the header or for `*`. A tag that is none of ours matches nothing.
+
+    A weak tag counts like a strong one: proxies that compress answers weaken tags on the way.
+    """
     header = request.headers.get("If-Match", "").strip()
     if header in ("", "*"):
         return None
-    version = header.strip('"').removeprefix("v").partition(";")[0]
-    return int(version) if version.isascii() and version.isdigit() else -1
+    version = header.removeprefix("W/").strip('"').removeprefix("v").partition(";")[0]
+    return int(version) if version.isascii() and version.isdigit() and len(version) <= LONGEST_VERSION else -1
 
 
-def conditional(response: Response) -> Response:
-    """Give every answer to a GET a tag, of its content where it has none of its own, and answer 304 where it is known."""
-    if request.method == "GET" and response.status_code == 200 and not response.direct_passthrough:
-        response.vary.update(("Accept-Language", "Authorization"))
-        if not response.headers.get("ETag"):
-            response.set_etag(hashlib.sha256(response.get_data()).hexdigest()[:32])
-        response.make_conditional(request)
+def _tagged(response: Response) -> Response:
+    """Tag what was read or changed by its version, if it has one, and its content; answer 304 where the client has it already."""
+    if response.direct_passthrough:
+        return response
+    response.vary.update(VARY)
+    response.cache_control.no_cache = True
+    reading = request.method in ("GET", "HEAD")
+    version, _ = response.get_etag()
+    if response.status_code in (200, 201) and (version or reading):
+        content = hashlib.sha256(response.get_data()).hexdigest()[:20]
+        etag = f"{version};{content}" if version else content
+        response.set_etag(etag)
+        if reading and request.if_none_match.contains_weak(etag):
+            response.status_code = 304
+    if response.status_code in (204, 304):
+        response.set_data(b"")
+        remove_entity_headers(response.headers)
     return response
 
 
 # --- lists
 
 
-def paged(schema: type[Schema]) -> type[Schema]:
-    """The schema of a list of `schema`."""
-    name = schema.__name__.removesuffix("Out")
-    members = {"data": fields.List(fields.Nested(schema), required=True), "next_cursor": fields.String(allow_none=True, required=True)}
-    return Schema.from_dict(members, name=f"{name}List")
+def listed(model: type[R], query: Mapping[str, Any], document: Callable[[R], Any], where: Any = None) -> dict[str, Any]:
+    """The page that `query` asks for, of the rows that the caller may see, each as its document. Raises Missing for an unknown account."""
+    if query.get("account") is not None:
+        find(engine(), Account, query["account"], caller())
+    rows, cursor = page(engine(), model, caller(), where, **query)
+    return {"data": [document(row) for row in rows], "next_cursor": cursor}
 
 
 # --- every request
@@ -162,11 +216,13 @@ def page_of(template: str, **variables: Any) -> Response:
     return make_response(render_template(template, **variables))
 
 
-def install(app: Flask) -> None:
-    """Refuse unreadable bodies before any route sees them; tag answers and give them their request's id."""
+def install(app: Flask, identify: Callable[[], None]) -> None:
+    """Give every request its id, find out who asks, and refuse what is unreadable before a route sees it; tag the answers."""
     app.before_request(_number_request)
-    app.before_request(_check_body)
-    app.after_request(conditional)
+    app.before_request(_check_address)
+    app.before_request(identify)
+    app.before_request(_read_body)
+    app.after_request(_tagged)
     app.after_request(_with_request_id)
 
 
@@ -175,18 +231,30 @@ def _number_request() -> None:
     g.request_id = given if given.isascii() and given.isprintable() and 0 < len(given) <= 64 else f"req_{uuid7().hex}"
 
 
-def _check_body() -> None:
-    """JSON as RFC 8259 has it, and no text that a database can't hold."""
+def _check_address() -> None:
+    """No text that a database can't hold."""
+    if "\0" in request.path:
+        raise NotFound
+    if any("\0" in value for _, value in request.args.items(multi=True)):
+        raise BadRequest("The query has a null character.")
+
+
+def _read_body() -> None:
+    """Read the body once, as `g.body`: JSON as RFC 8259 has it, each member once. An empty body is none."""
+    g.body = missing
     if request.method not in ("POST", "PUT", "PATCH") or not (data := request.get_data()):
         return
+    if request.content_length is None and len(data) >= (request.max_content_length or 0):
+        raise RequestEntityTooLarge  # werkzeug cuts off what does not tell its length
     if request.mimetype != "application/json":
         raise UnsupportedMediaType("Send JSON, with Content-Type: application/json.")
     try:
-        body = json.loads(data, parse_constant=_no_number)
-        json.dumps(body, ensure_ascii=False).encode()
+        g.body = json.loads(data, parse_constant=_no_number, object_pairs_hook=_object)
+        text = "".join(_texts(g.body))
+        text.encode()  # half a surrogate pair is no text
     except (ValueError, RecursionError):
         raise BadRequest("The body is no readable JSON.") from None
-    if b"\\u0000" in data and "\x00" in _texts(body):
+    if "\0" in text:
         raise BadRequest("The body has a text with a null character.")
 
 
@@ -194,13 +262,24 @@ def _no_number(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON")
 
 
-def _texts(value: Any) -> str:
-    """Every text in a JSON value, one after the other."""
-    if isinstance(value, dict):
-        return "".join(_texts(item) for pair in value.items() for item in pair)
-    if isinstance(value, list):
-        return "".join(_texts(item) for item in value)
-    return value if isinstance(value, str) else ""
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise ValueError("a member is there twice, and readers differ on which one counts")
+    return members
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a JSON value, however deep it is nested."""
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            waiting.extend((*item, *item.values()))
+        elif isinstance(item, list):
+            waiting.extend(item)
+        elif isinstance(item, str):
+            yield item
 
 
 def _with_request_id(response: Response) -> Response:

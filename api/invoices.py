@@ -2,48 +2,71 @@
 
 from __future__ import annotations
 
-from marshmallow import Schema, fields
+from functools import partial
+
+from marshmallow import fields
 
 from api.auth import needs
-from api.http import Blueprint, caller, engine, paged
-from api.schemas import AccountPageQuery, Day, MoneyOut, PeriodOut
+from api.http import Blueprint, caller, engine, listed
+from api.schemas import TAX_CATEGORIES, AccountPageQuery, Address, Amount, Answer, Choice, Day, PeriodOut, TaxIdOut, paged
 from core import invoices
-from core.access import find, page
+from core.access import find
 
-blueprint = Blueprint("invoices", __name__, url_prefix="/v1/invoices", description="Documents, numbered without gaps")
+blueprint = Blueprint("invoices", __name__, url_prefix="/v1/invoices", description="Invoices and credit notes, numbered without gaps")
 
 
-class InvoiceLineOut(Schema):
-    kind = fields.String(required=True)
+class SellerOut(Answer):
+    """The seller as it was printed."""
+
+    name = fields.String(required=True)
+    country = fields.String(required=True)
+    address = fields.String(required=True)
+    email = fields.String(required=True)
+    tax_id = fields.String(required=True)
+
+
+class BuyerOut(Answer):
+    """The account as it was printed."""
+
+    name = fields.String(required=True)
+    country = fields.String(required=True)
+    address = fields.Nested(Address, required=True, allow_none=True)
+    tax_id = fields.Nested(TaxIdOut, required=True, allow_none=True)
+
+
+class InvoiceLineOut(Answer):
+    """What is charged or credited for a subscription and a period."""
+
+    kind = Choice("charge", "credit")
     description = fields.String(required=True)
     seats = fields.Integer(required=True)
     subscription = fields.String(required=True)
     period = fields.Nested(PeriodOut, required=True)
-    net = fields.Nested(MoneyOut, required=True)
-    tax = fields.Nested(MoneyOut, required=True)
-    total = fields.Nested(MoneyOut, required=True)
-    rate = fields.String(required=True)
-    category = fields.String(required=True)
+    net = Amount()
+    tax = Amount()
+    total = Amount()
+    rate = fields.String(required=True, metadata={"description": "percent"})
+    category = Choice(*TAX_CATEGORIES)
 
 
-class InvoiceOut(Schema):
+class InvoiceOut(Answer):
     id = fields.String(required=True)
     account = fields.String(required=True)
     order = fields.String(required=True)
-    kind = fields.String(required=True)
+    kind = Choice("invoice", "credit_note")
     number = fields.String(required=True)
-    status = fields.String(required=True)
+    status = Choice("open", "paid")
     currency = fields.String(required=True)
-    seller = fields.Dict(required=True)
-    buyer = fields.Dict(required=True)
-    notes = fields.List(fields.String(), required=True)
+    seller = fields.Nested(SellerOut, required=True)
+    buyer = fields.Nested(BuyerOut, required=True)
+    notes = fields.List(fields.String(), required=True, metadata={"description": "words that the law wants"})
     locale = fields.String(required=True)
     purchase_order = fields.String(required=True, allow_none=True)
     issued_on = Day()
     due_on = Day(allow_none=True)
-    net = fields.Nested(MoneyOut, required=True)
-    tax = fields.Nested(MoneyOut, required=True)
-    total = fields.Nested(MoneyOut, required=True)
+    net = Amount()
+    tax = Amount()
+    total = Amount()
     lines = fields.List(fields.Nested(InvoiceLineOut), required=True)
 
 
@@ -53,13 +76,12 @@ class InvoiceOut(Schema):
 @blueprint.response(200, paged(InvoiceOut))
 def list_invoices(query):
     """List invoices and credit notes, the newest first."""
-    rows, cursor = page(engine(), invoices.Invoice, caller(), **query)
-    return {"data": [invoices.invoice_document(engine(), row) for row in rows], "next_cursor": cursor}
+    return listed(invoices.Invoice, query, partial(invoices.invoice_document, engine()))
 
 
 @blueprint.get("/<invoice_id>")
 @needs("billing")
 @blueprint.response(200, InvoiceOut)
 def get_invoice(invoice_id):
-    """Read an invoice."""
+    """Read an invoice or credit note."""
     return invoices.invoice_document(engine(), find(engine(), invoices.Invoice, invoice_id, caller()))

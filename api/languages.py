@@ -13,23 +13,22 @@ from flask import has_request_context, request
 from core.errors import Message
 
 TRANSLATIONS = Path(__file__).parent / "translations"
-LANGUAGE_TAG = re.compile("[A-Za-z0-9]+(-[A-Za-z0-9]+)*")
+LANGUAGE_TAG = re.compile("[A-Za-z0-9]{1,8}(-[A-Za-z0-9]{1,8}){0,4}")
 
 
 @cache
-def catalog(language: str) -> dict[str, str]:
-    """English template -> template in `language`; empty for English."""
-    return {english: template for english, template, _ in _read(language)}
+def catalog(language: str, context: str | None = None) -> dict[str, str]:
+    """English -> what stands for it in `language`; empty for English.
 
-
-@cache
-def _read(language: str) -> tuple[tuple[str, str, str | None], ...]:
-    """(English, translated, context); the context `library` marks sentences that come with their template filled already."""
+    context: None for our own sentences; `library` for those that libraries fill before we see them; `kind` for the names of
+    things that a sentence names as {kind}.
+    """
     path = TRANSLATIONS / f"{language}.po"
     if not path.exists():
-        return ()
+        return {}
     with path.open("rb") as file:
-        return tuple((str(m.id), str(m.string), m.context) for m in read_po(file, locale=language) if m.id and m.string)
+        messages = list(read_po(file, locale=language))
+    return {str(m.id): str(m.string) for m in messages if m.id and m.string and m.context == context}
 
 
 @cache
@@ -46,14 +45,17 @@ def language() -> str:
 
 def locale() -> str:
     """The client's preferred language as it is, for texts that plugins bring: they may know more languages than we do."""
-    best = request.accept_languages.best or "en"
-    return best if LANGUAGE_TAG.fullmatch(best) else "en"
+    wanted = (tag for tag, quality in request.accept_languages if quality > 0)
+    return next((tag for tag in wanted if LANGUAGE_TAG.fullmatch(tag)), "en")
 
 
 def translate(message: Message) -> str:
     """The sentence in the client's language; English where there is no translation."""
-    template = catalog(language()).get(message.template, message.template)
-    return str(Message(template, message.params))
+    chosen, params = language(), message.params
+    template = catalog(chosen).get(message.template, message.template)
+    if "kind" in params:
+        params = {**params, "kind": catalog(chosen, "kind").get(params["kind"], params["kind"])}
+    return str(Message(template, params))
 
 
 def translate_sentence(sentence: str) -> str:
@@ -61,12 +63,14 @@ def translate_sentence(sentence: str) -> str:
     for pattern, template in _patterns(language()):
         if found := pattern.fullmatch(sentence):
             return template.format(**found.groupdict())
-    return catalog(language()).get(sentence, sentence)
+    return sentence
 
 
 @cache
 def _patterns(language: str) -> tuple[tuple[re.Pattern[str], str], ...]:
-    return tuple((_pattern(english), template) for english, template, context in _read(language) if context == "library" and "{" in english)
+    """Those with the most words first: a shorter one may fit a longer sentence too."""
+    templates = sorted(catalog(language, "library").items(), key=lambda pair: -len(pair[0]))
+    return tuple((_pattern(english), template) for english, template in templates)
 
 
 def _pattern(template: str) -> re.Pattern[str]:

@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
-from marshmallow import Schema, fields, validate
+from datetime import UTC, datetime
+
+from marshmallow import Schema, ValidationError, fields, validate
 
 from api.auth import needs
-from api.http import Blueprint, caller, engine, paged
-from api.schemas import Instant
-from core import errors, schema
+from api.http import Blueprint, caller, engine, keyed, store_once
+from api.schemas import Answer, Choice, Instant, paged
+from core import schema
 from core.engine.events import events_after
 from core.engine.values import instant_text
+from core.errors import Missing, ValidationFailed
 from core.worker import run_round
 
 blueprint = Blueprint("operations", __name__, description="Health, events, the clock of the sandbox")
 
 
-class HealthOut(Schema):
-    status = fields.String(required=True)
+class HealthOut(Answer):
+    status = Choice("ok")
+
+
+def _check_year(instant: datetime) -> None:
+    """Far enough for any contract, and far from where calendars end."""
+    if instant >= datetime(2200, 1, 1, tzinfo=UTC):
+        raise ValidationError("The clock goes up to the year 2199.")
 
 
 class NewTime(Schema):
     """Body of POST /v1/test-clock."""
 
-    now = fields.AwareDateTime(required=True, metadata={"description": "RFC 3339 with offset; not before the present time"})
+    now = fields.AwareDateTime(
+        required=True, validate=_check_year, metadata={"description": "RFC 3339 with offset; not before the present time"}
+    )
 
 
-class TimeOut(Schema):
+class TimeOut(Answer):
     now = Instant()
 
 
@@ -34,11 +45,13 @@ class EventQuery(Schema):
     limit = fields.Integer(load_default=25, validate=validate.Range(1, 100))
 
 
-class EventOut(Schema):
+class EventOut(Answer):
+    """Something that happened. `data` has documents as this API shows them, as they were then; which, says the type."""
+
     id = fields.String(required=True)
-    type = fields.String(required=True)
+    type = fields.String(required=True, metadata={"description": "such as order.completed"})
     account = fields.String(required=True)
-    subject = fields.String(required=True)
+    subject = fields.String(required=True, metadata={"description": "id of the order or subscription whose events are told in order"})
     occurred_at = Instant()
     data = fields.Dict(required=True)
 
@@ -73,11 +86,20 @@ def list_events(query):
 @needs("staff")
 @blueprint.arguments(NewTime)
 @blueprint.response(200, TimeOut)
+@keyed(whole=False)
 def move_clock(body):
     """Sandbox only: move the time forward and run what falls due."""
-    try:
-        engine().move_clock(body["now"])
-    except ValueError as error:
-        raise errors.ValidationFailed("{problem}.", pointer="/now", problem=str(error).rstrip(".")) from None
+    if not engine().sandbox:
+        raise Missing("There is a test clock in sandbox mode only.")
+    answer = store_once(lambda: _moved(body["now"]))
     run_round(engine())
+    return answer
+
+
+def _moved(instant: datetime) -> dict[str, str]:
+    try:
+        engine().move_clock(instant)
+    except ValueError:
+        now = instant_text(engine().clock.now())
+        raise ValidationFailed("The clock only moves forward: it is {now} already.", pointer="/now", now=now) from None
     return {"now": instant_text(engine().clock.now())}

@@ -2,45 +2,60 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from flask import request
 from marshmallow import Schema, fields, validate
 
 from api.auth import needs
-from api.http import Blueprint, caller, engine, expected_version, keyed, keyed_request, page_of, paged, replayable, tag
-from api.schemas import AccountPageQuery, ActionOut, Instant, MoneyOut, PricedLineOut
+from api.http import Blueprint, caller, engine, guarded, keyed, keyed_request, listed, page_of, replayable, tag
+from api.languages import language, translate
+from api.schemas import AccountPageQuery, ActionOut, Amount, Answer, Choice, Instant, PricedLineOut, TotalsOut, check_currency, paged
 from core import checkout, orders, refunds
-from core.access import page
+from core.errors import Message
 from core.rules.money import Money
 
-blueprint = Blueprint("orders", __name__, url_prefix="/v1/orders", description="What was bought")
+blueprint = Blueprint("orders", __name__, url_prefix="/v1/orders", description="What was bought, and how it is paid")
 
 
-class PaymentOut(Schema):
+class PaidWithOut(Answer):
+    """What may be shown of a payment method."""
+
+    brand = fields.String(required=True)
+    last4 = fields.String(required=True)
+
+
+class PaymentErrorOut(Answer):
+    """Why a payment was refused; `provider_code` is the provider's own word."""
+
+    code = fields.String(required=True)
+    retryable = fields.Boolean(required=True)
+    provider_code = fields.String(required=True, allow_none=True)
+
+
+class PaymentOut(Answer):
+    """The latest attempt to pay an order."""
+
     id = fields.String(required=True)
     provider = fields.String(required=True)
-    status = fields.String(required=True)
-    amount = fields.Nested(MoneyOut, required=True)
-    refunded = fields.Nested(MoneyOut, required=True)
-    method = fields.Dict(required=True, allow_none=True)
-    error = fields.Dict(required=True, allow_none=True)
+    status = Choice("created", "requires_action", "processing", "authorized", "captured", "declined", "failed", "canceled")
+    amount = Amount()
+    refunded = Amount()
+    method = fields.Nested(PaidWithOut, required=True, allow_none=True)
+    error = fields.Nested(PaymentErrorOut, required=True, allow_none=True)
 
 
-class OrderOut(Schema):
+class OrderOut(TotalsOut):
+    """An order. `problem`: why a human must look at it, as a code."""
+
     id = fields.String(required=True)
     account = fields.String(required=True)
     cart = fields.String(required=True)
-    status = fields.String(required=True)
+    status = Choice("pending", "requires_action", "processing", "completed", "failed", "cancelled", "refunded")
     locale = fields.String(required=True)
     purchase_order = fields.String(required=True, allow_none=True)
     lines = fields.List(fields.Nested(PricedLineOut), required=True)
-    net = fields.Nested(MoneyOut, required=True)
-    tax = fields.Nested(MoneyOut, required=True)
-    total = fields.Nested(MoneyOut, required=True)
-    credit_used = fields.Nested(MoneyOut, required=True)
-    due_now = fields.Nested(MoneyOut, required=True)
-    credit_left = fields.Nested(MoneyOut, required=True)
     payment = fields.Nested(PaymentOut, required=True, allow_none=True)
     next_action = fields.Nested(ActionOut, required=True, allow_none=True)
     invoice = fields.String(required=True, allow_none=True)
@@ -58,7 +73,7 @@ class Confirm(Schema):
 
 class MoneyIn(Schema):
     amount = fields.Integer(required=True, strict=True, validate=validate.Range(1, 10**15))
-    currency = fields.String(required=True, validate=validate.Length(equal=3))
+    currency = fields.String(required=True, validate=check_currency)
 
 
 class NewRefund(Schema):
@@ -68,13 +83,24 @@ class NewRefund(Schema):
     reason = fields.String(required=True, validate=validate.Length(1, 500))
 
 
-class RefundOut(Schema):
+class RefundOut(Answer):
+    """Money on its way back; `created` until the provider has answered."""
+
     id = fields.String(required=True)
     order = fields.String(required=True)
-    amount = fields.Nested(MoneyOut, required=True)
-    status = fields.String(required=True)
+    amount = Amount()
+    status = Choice("created", "processing", "succeeded", "failed")
     reason = fields.String(required=True)
     created_at = Instant()
+
+
+# What a buyer reads who comes back from the provider, by the order's status.
+BACK = {
+    "completed": (Message("Paid"), Message("Your order is complete. You can close this page and go back to the shop.")),
+    "failed": (Message("Not paid"), Message("Nothing was charged. Go back to the shop to pay another way.")),
+    "waiting": (Message("One moment"), Message("The payment is being confirmed. You can close this page; the order goes on by itself.")),
+}
+BACK |= {"refunded": BACK["completed"], "cancelled": BACK["failed"]}
 
 
 @blueprint.get("")
@@ -83,8 +109,7 @@ class RefundOut(Schema):
 @blueprint.response(200, paged(OrderOut))
 def list_orders(query):
     """List orders, the newest first."""
-    rows, cursor = page(engine(), orders.Order, caller(), **query)
-    return {"data": [orders.order_document(engine(), row) for row in rows], "next_cursor": cursor}
+    return listed(orders.Order, query, partial(orders.order_document, engine()))
 
 
 @blueprint.get("/<order_id>")
@@ -100,7 +125,7 @@ def get_order(order_id):
 @blueprint.arguments(Confirm)
 @blueprint.response(200, OrderOut)
 @keyed(required=True, whole=False)
-def confirm(body, order_id):
+def confirm_order(body, order_id):
     """Carry on after the buyer's step at the provider."""
     answer = checkout.confirm_order(engine(), order_id, caller(), data=body["data"], request=keyed_request())
     return replayable(answer, answer.body, 200)
@@ -109,10 +134,11 @@ def confirm(body, order_id):
 @blueprint.post("/<order_id>/cancel")
 @needs("checkout")
 @blueprint.response(200, OrderOut)
+@guarded
 @keyed()
-def cancel(order_id):
+def cancel_order(order_id, version):
     """Give up an order that waits for the buyer; its cart is open again."""
-    return _shown(checkout.cancel_order(engine(), order_id, caller(), expected_version()))
+    return _shown(checkout.cancel_order(engine(), order_id, caller(), version))
 
 
 @blueprint.post("/<order_id>/refunds")
@@ -120,19 +146,23 @@ def cancel(order_id):
 @blueprint.arguments(NewRefund)
 @blueprint.response(201, RefundOut)
 @keyed(required=True, whole=False)
-def refund(body, order_id):
-    """Give money back."""
+def refund_order(body, order_id):
+    """Give money back, all that is left of a payment or a part of it."""
     amount = Money(**body["amount"]) if "amount" in body else None
     answer = refunds.refund_order(engine(), order_id, caller(), amount=amount, reason=body["reason"], request=keyed_request())
     return replayable(answer, answer.body, 201, {"Location": f"/v1/orders/{order_id}"})
 
 
 @blueprint.get("/<order_id>/return")
-@blueprint.response(200, content_type="text/html", description="A page for the buyer's browser")
-def come_back(order_id):
-    """Where the provider sends the buyer's browser back to. Shows how the payment stands, and nothing else of the order."""
+@blueprint.response(200, {"type": "string"}, content_type="text/html", description="A page for the buyer's browser")
+def return_from_provider(order_id):
+    """Where the provider sends the buyer's browser back to.
+
+    Shows how the payment stands, and nothing else of the order.
+    """
     status = checkout.buyer_returned(engine(), order_id, dict(request.args))
-    return page_of("return.html", status=status)
+    heading, text = BACK.get(status, BACK["waiting"])
+    return page_of("return.html", language=language(), heading=translate(heading), text=translate(text))
 
 
 def _shown(order: orders.Order) -> tuple[dict[str, Any], int, dict[str, str]]:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from inspect import getdoc
 from typing import Any
 
-from flask import Flask, Response, current_app, jsonify, request
-from marshmallow import Schema, fields
+from flask import Flask, Response, current_app, g, jsonify, request
+from markupsafe import Markup, escape
+from marshmallow import Schema, fields, validate
 from werkzeug.exceptions import HTTPException
 
 from api.http import Blueprint, page_of
 from api.languages import translate, translate_sentence
-from api.schemas import ActionOut, MoneyOut, QuoteOut
+from api.schemas import ActionOut, Answer, MoneyOut, QuoteOut, Representative
 from core import errors
 
-blueprint = Blueprint("problems", __name__, url_prefix="/problems", description="What went wrong, and what to do")
+blueprint = Blueprint("problems", __name__, url_prefix="/problems", description="What can go wrong, and what to do then: pages for people")
+BLANK = "about:blank"
 
 STATUS: dict[type[errors.PuestoError], int] = {
     errors.IdempotencyKeyMissing: 400,
@@ -26,15 +30,15 @@ STATUS: dict[type[errors.PuestoError], int] = {
     errors.Unauthorized: 401,
     errors.Forbidden: 403,
     errors.Declined: 402,
-    errors.Unavailable: 503,
     errors.RateLimited: 429,
-    errors.SettingsInvalid: 409,
+    errors.Unavailable: 503,
+    errors.SettingsInvalid: 503,
     errors.PuestoError: 500,
 }
 RETRY_AFTER = {errors.RequestInProgress: "2", errors.Unavailable: "5"}
 
 
-class ChangeOut(Schema):
+class ChangeOut(Answer):
     """A figure that differs from the quote that was shown."""
 
     pointer = fields.String(required=True)
@@ -44,64 +48,89 @@ class ChangeOut(Schema):
 
 # What a problem says besides title and detail.
 MEMBERS: dict[type[errors.PuestoError], dict[str, fields.Field[Any]]] = {
-    errors.SeatsOutOfRange: {"min": fields.Integer(), "max": fields.Integer(), "step": fields.Integer()},
-    errors.CurrencyUnsupported: {"currencies": fields.List(fields.String())},
-    errors.RefundExceedsPayment: {"refundable": fields.Nested(MoneyOut)},
-    errors.QuoteChanged: {"changes": fields.List(fields.Nested(ChangeOut)), "quote": fields.Nested(QuoteOut)},
-    errors.QuoteExpired: {"quote": fields.Nested(QuoteOut)},
-    errors.SeatsInUse: {"assigned": fields.List(fields.String(), metadata={"description": "ids of the users with a seat"})},
-    errors.NoSeatLeft: {"seats": fields.Integer(), "assigned": fields.Integer()},
-    errors.CorporateAccount: {"representative": fields.Dict(allow_none=True), "portal": fields.String(allow_none=True)},
-    errors.PaymentDeclined: {"decline_code": fields.String(), "retryable": fields.Boolean()},
-    errors.PaymentActionRequired: {"next_action": fields.Nested(ActionOut)},
-    errors.PaymentAmountMismatch: {"order": fields.String()},
-    errors.PaymentProviderUnavailable: {"provider": fields.String()},
-    errors.PluginFailed: {"plugin": fields.String(), "hook": fields.String()},
-    errors.RequestInProgress: {"retry_after": fields.Integer(metadata={"description": "seconds"})},
+    errors.SeatsOutOfRange: {name: fields.Integer(required=True) for name in ("min", "max", "step")},
+    errors.CurrencyUnsupported: {"currencies": fields.List(fields.String(), metadata={"description": "those that the plan is sold in"})},
+    errors.RefundExceedsPayment: {"refundable": fields.Nested(MoneyOut, required=True, metadata={"description": "what is left"})},
+    errors.QuoteChanged: {
+        "changes": fields.List(fields.Nested(ChangeOut), required=True),
+        "quote": fields.Nested(QuoteOut, required=True, metadata={"description": "the new one"}),
+    },
+    errors.QuoteExpired: {"quote": fields.Nested(QuoteOut, required=True, metadata={"description": "a fresh one, with the same figures"})},
+    errors.SeatsInUse: {
+        "assigned": fields.List(fields.String(), required=True, metadata={"description": "ids of the users who have a seat"})
+    },
+    errors.NoSeatLeft: {"seats": fields.Integer(required=True), "assigned": fields.Integer(required=True)},
+    errors.CorporateAccount: {
+        "representative": fields.Nested(Representative, required=True, allow_none=True),
+        "portal": fields.String(required=True, allow_none=True, metadata={"description": "where the representative places orders"}),
+    },
+    errors.PaymentDeclined: {"decline_code": fields.String(required=True), "retryable": fields.Boolean(required=True)},
+    errors.PaymentActionRequired: {"next_action": fields.Nested(ActionOut, required=True)},
+    errors.PaymentAmountMismatch: {"order": fields.String(required=True, metadata={"description": "its id"})},
+    errors.PaymentProviderUnavailable: {"provider": fields.String(required=True)},
+    errors.PluginFailed: {"plugin": fields.String(required=True), "hook": fields.String(required=True)},
+    errors.RequestInProgress: {"retry_after": fields.Integer(required=True, metadata={"description": "seconds"})},
 }
 
 
-class FieldErrorOut(Schema):
+class FieldErrorOut(Answer):
     """What is wrong with one field of the request: an RFC 6901 pointer to it, and what to do."""
 
     pointer = fields.String(required=True)
     detail = fields.String(required=True)
 
 
-class ProblemOut(Schema):
-    """RFC 9457 problem details. Some types have further members: see the page at `type`."""
+class ProblemOut(Answer):
+    """RFC 9457 problem details."""
 
-    type = fields.String(required=True)
-    title = fields.String(required=True)
-    status = fields.Integer(required=True)
-    detail = fields.String(required=True)
-    instance = fields.String(required=True)
+    title = fields.String(required=True, metadata={"description": "the type in a few words, in the client's language"})
+    status = fields.Integer(required=True, metadata={"description": "the HTTP status"})
+    detail = fields.String(required=True, metadata={"description": "what happened and what to do, in the client's language"})
+    instance = fields.String(required=True, metadata={"description": "the path of the request"})
     errors = fields.List(fields.Nested(FieldErrorOut))
 
 
-def members_of(kind: type[errors.PuestoError]) -> type[Schema]:
-    """The schema of a problem type: what all have, and its own members."""
-    name = f"Problem{kind.__name__}"
-    return ProblemOut.from_dict(dict(MEMBERS.get(kind, {})), name=name)
-
-
+@cache
 def problem_types() -> dict[str, type[errors.PuestoError]]:
     """Every documented problem by its code."""
     found, waiting = {}, [errors.PuestoError]
     while waiting:
         kind = waiting.pop()
         waiting.extend(kind.__subclasses__())
-        if "code" in vars(kind) and kind is not errors.SettingsInvalid:
+        if "code" in vars(kind):
             found[kind.code] = kind
     return dict(sorted(found.items()))
 
 
+def schemas() -> dict[str, type[Schema]]:
+    """The schema of every problem by its `type`: what all have, and its own members."""
+    known = {_type(code): _schema(f"{code.title().replace('-', '')}Problem", _type(code), kind) for code, kind in problem_types().items()}
+    return {**known, BLANK: _schema("HttpProblem", BLANK)}
+
+
+def _schema(name: str, type_: str, kind: type[errors.PuestoError] = errors.PuestoError) -> type[Schema]:
+    constant = fields.String(required=True, validate=validate.OneOf([type_]))
+    return ProblemOut.from_dict({"type": constant, **MEMBERS.get(kind, {})}, name=name)
+
+
+@cache
+def _members(kind: type[errors.PuestoError]) -> Schema:
+    return Schema.from_dict(dict(MEMBERS.get(kind, {})))()
+
+
+def _type(code: str) -> str:
+    return f"/problems/{code}"
+
+
+# --- errors as problems
+
+
 def problem(
-    status: int, code: str, title: str, detail: str, *, members: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
+    status: int, type_: str, title: str, detail: str, *, members: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """`code` is also the page /problems/<code>; without one, title and status say it all."""
-    body = {"type": f"/problems/{code}" if code else "about:blank", "title": title, "status": status, "detail": detail}
-    response = jsonify({**body, "instance": request.path, **(members or {})})
+    """The answer for a problem; the type `about:blank` says no more than the status."""
+    body = {"type": type_, "title": title, "status": status, "detail": detail, "instance": request.path, **(members or {})}
+    response = jsonify(body)
     response.status_code = status
     response.content_type = "application/problem+json"
     response.headers.extend(headers or {})
@@ -110,8 +139,8 @@ def problem(
 
 def from_error(error: errors.PuestoError) -> Response:
     kind = type(error)
-    status = next(STATUS[base] for base in kind.__mro__ if base in STATUS)
-    members = Schema.from_dict(dict(MEMBERS.get(kind, {})))().dump(error.extra)
+    status = _status(kind)
+    members = _members(kind).dump(error.extra)
     if error.errors:
         members["errors"] = [{"pointer": e.pointer, "detail": translate(e.message)} for e in error.errors]
     headers = {}
@@ -121,7 +150,7 @@ def from_error(error: errors.PuestoError) -> Response:
         headers["WWW-Authenticate"] = "Bearer"
     if error.replayed:
         headers["Idempotency-Replayed"] = "true"
-    return problem(status, error.code, _title(kind), translate(error.message), members=members, headers=headers)
+    return problem(status, _type(error.code), _title(kind), translate(error.message), members=members, headers=headers)
 
 
 def from_http(error: HTTPException) -> Response:
@@ -132,17 +161,20 @@ def from_http(error: HTTPException) -> Response:
         found = [{"pointer": pointer, "detail": detail} for pointer, detail in _flatten(messages)]
         first = found[0]["detail"] if found else translate_sentence(str(error.description))
         members = {"errors": found} if found else {}
-        return problem(status, errors.ValidationFailed.code, _title(errors.ValidationFailed), first, members=members)
+        return problem(status, _type(errors.ValidationFailed.code), _title(errors.ValidationFailed), first, members=members)
     if status == 404:
-        return problem(404, errors.Missing.code, _title(errors.Missing), translate_sentence("There is nothing here."))
+        return problem(404, _type(errors.Missing.code), _title(errors.Missing), translate_sentence("There is nothing here."))
     allow = {"Allow": ", ".join(sorted(error.valid_methods))} if getattr(error, "valid_methods", None) else {}
-    return problem(status, "", error.name, translate_sentence(str(error.description or "")), headers=allow)
+    return problem(status, BLANK, translate_sentence(error.name), translate_sentence(str(error.description or "")), headers=allow)
 
 
 def from_crash(error: Exception) -> Response:
-    current_app.logger.error("unexpected error at %s", request.path, exc_info=error)
-    base = errors.PuestoError
-    return problem(500, base.code, _title(base), translate_sentence("The error was logged."))
+    current_app.logger.error("unexpected error at %s, request %s", request.path, g.get("request_id"), exc_info=error)
+    return from_error(errors.PuestoError("The error was logged. Repeat the request, or tell us its X-Request-Id."))
+
+
+def _status(kind: type[errors.PuestoError]) -> int:
+    return next(STATUS[base] for base in kind.__mro__ if base in STATUS)
 
 
 def _title(kind: type[errors.PuestoError]) -> str:
@@ -153,7 +185,7 @@ def _flatten(messages: Any, pointer: str = "") -> Iterator[tuple[str, str]]:
     """webargs' nested messages as JSON pointers; the outermost level only names where the field was looked for."""
     if isinstance(messages, Mapping):
         for name, inner in messages.items():
-            outer = pointer == "" and name in ("json", "query", "json_or_form")
+            outer = pointer == "" and name in ("json", "query")
             escaped = str(name).replace("~", "~0").replace("/", "~1")
             yield from _flatten(inner, pointer if outer or name == "_schema" else f"{pointer}/{escaped}")
     elif isinstance(messages, list):
@@ -170,21 +202,28 @@ def install(app: Flask) -> None:
     app.register_error_handler(Exception, from_crash)
 
 
+# --- pages, in English like all documents
+
+
 @blueprint.get("")
-@blueprint.response(200, content_type="text/html", description="A page that lists the problem types")
+@blueprint.response(200, {"type": "string"}, content_type="text/html", description="A page that lists the problem types")
 def list_problems():
     """Every type of problem."""
-    kinds = [(code, _title(kind)) for code, kind in problem_types().items()]
-    return page_of("problems.html", kinds=kinds)
+    return page_of("problems.html", kinds=[(code, kind.title, _status(kind)) for code, kind in problem_types().items()])
 
 
 @blueprint.get("/<code>")
-@blueprint.response(200, content_type="text/html", description="A page that says what the problem is and what to do")
+@blueprint.response(200, {"type": "string"}, content_type="text/html", description="A page that says what the problem is and what to do")
 def explain_problem(code):
     """What a problem type means."""
     if code not in problem_types():
         raise errors.Missing("There is no problem type {code}.", code=code[:64])
     kind = problem_types()[code]
-    status = next(STATUS[base] for base in kind.__mro__ if base in STATUS)
-    members = list(MEMBERS.get(kind, {}))
-    return page_of("problem.html", code=code, status=status, title=_title(kind), text=getdoc(kind), members=members)
+    text = [_marked(paragraph) for paragraph in (getdoc(kind) or "").split("\n\n")]
+    members = [(name, _marked(field.metadata.get("description", ""))) for name, field in MEMBERS.get(kind, {}).items()]
+    return page_of("problem.html", code=code, status=_status(kind), title=kind.title, text=text, members=members)
+
+
+def _marked(text: str) -> Markup:
+    """A docstring's text for a page, with what stands in backticks as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))

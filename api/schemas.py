@@ -4,13 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import Schema, fields, validate
+from babel.numbers import is_currency
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
 from api.languages import translate
+from core.carts import MODES
 from core.errors import Message
 
-INTERVAL = validate.OneOf(["month", "year"])
+INTERVALS = ("month", "year")
+TAX_CATEGORIES = ("standard", "reverse_charge", "exempt", "out_of_scope")
 ID = validate.Length(1, 64)
+NAME = validate.Length(1, 200)
+
+
+class Answer(Schema):
+    """What is sent out. It may gain members: whoever reads it passes over those that they don't know."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+
+def Choice(*values: str, **options: Any) -> fields.String:
+    """One of a closed list of codes."""
+    return fields.String(required=True, validate=validate.OneOf(values), **options)
 
 
 def Instant(**options: Any) -> fields.String:
@@ -23,37 +39,49 @@ def Day(**options: Any) -> fields.String:
     return fields.String(required=True, metadata={"format": "date"}, **options)
 
 
-class MoneyOut(Schema):
+def Amount(description: str = "", **options: Any) -> fields.Nested:
+    """Money; `description` says what it is for."""
+    return fields.Nested(MoneyOut, required=True, metadata={"description": description} if description else {}, **options)
+
+
+def check_currency(code: str) -> None:
+    if not is_currency(code):
+        raise ValidationError("write an ISO 4217 code such as EUR")
+
+
+class MoneyOut(Answer):
     """An amount in minor units of an ISO 4217 currency."""
 
     amount = fields.Integer(required=True)
     currency = fields.String(required=True)
 
 
-class PeriodOut(Schema):
+class PeriodOut(Answer):
     """Billing days from `start` to the day before `end`."""
 
     start = Day()
     end = Day()
 
 
-class TaxPartOut(Schema):
+class TaxPartOut(Answer):
+    """The tax of a line at one rate, for one reason."""
+
     rate = fields.String(required=True, metadata={"description": "percent"})
-    amount = fields.Nested(MoneyOut, required=True)
-    category = fields.String(required=True)
-    reason = fields.String(required=True)
+    amount = Amount()
+    category = Choice(*TAX_CATEGORIES)
+    reason = fields.String(required=True, metadata={"description": "a code of the tax plugin"})
 
 
-class NextChargeOut(Schema):
+class NextChargeOut(Answer):
     date = Day()
-    amount = fields.Nested(MoneyOut, required=True, metadata={"description": "tax included"})
+    amount = Amount("tax included")
 
 
-class DerivationOut(Schema):
+class DerivationOut(Answer):
     """How an amount came about."""
 
     rule = fields.String(required=True)
-    amount = fields.Nested(MoneyOut, required=True)
+    amount = Amount()
     formula = fields.String(required=True)
     days = fields.Integer(required=True, allow_none=True)
     denominator = fields.Integer(required=True, allow_none=True)
@@ -61,32 +89,43 @@ class DerivationOut(Schema):
     rounding = fields.String(required=True)
 
 
-class PricedLineOut(Schema):
+class TotalsOut(Answer):
+    """Net and tax make the total; what credit leaves of it is due now."""
+
+    net = Amount()
+    tax = Amount()
+    total = Amount()
+    credit_used = Amount("credit of the account that pays a part")
+    due_now = Amount()
+    credit_left = Amount("credit that stays on the account")
+
+
+class PricedLineOut(Answer):
     """A line of a quote or an order."""
 
     id = fields.String(required=True)
-    mode = fields.String(required=True)
+    mode = Choice(*MODES)
     product = fields.String(required=True)
     product_name = fields.String(required=True)
     plan = fields.String(required=True)
     plan_name = fields.String(required=True)
-    interval = fields.String(required=True)
+    interval = Choice(*INTERVALS)
     seats = fields.Integer(required=True)
     subscription = fields.String(required=True, allow_none=True)
-    period = fields.Nested(PeriodOut, required=True, allow_none=True)
-    unit_amount = fields.Nested(MoneyOut, required=True, allow_none=True)
-    subtotal = fields.Nested(MoneyOut, required=True)
-    discount = fields.Nested(MoneyOut, required=True)
-    credit = fields.Nested(MoneyOut, required=True)
-    net = fields.Nested(MoneyOut, required=True)
-    tax = fields.Nested(MoneyOut, required=True)
-    total = fields.Nested(MoneyOut, required=True)
+    period = fields.Nested(PeriodOut, required=True)
+    unit_amount = Amount("the price of a seat, where all seats cost the same", allow_none=True)
+    subtotal = Amount()
+    discount = Amount()
+    credit = Amount("for the unused rest of what is changed")
+    net = Amount()
+    tax = Amount()
+    total = Amount()
     taxes = fields.List(fields.Nested(TaxPartOut), required=True)
     next_charge = fields.Nested(NextChargeOut, required=True, allow_none=True)
     explanation = fields.List(fields.Nested(DerivationOut), required=True)
 
 
-class WarningOut(Schema):
+class WarningOut(Answer):
     """What is no error, but worth knowing."""
 
     code = fields.String(required=True)
@@ -94,23 +133,42 @@ class WarningOut(Schema):
     detail = fields.Function(lambda warning: translate(Message(**warning["message"])), required=True, metadata={"type": "string"})
 
 
-class ActionOut(Schema):
+class ActionOut(Answer):
     """The buyer's next step: send them to `url`."""
 
-    type = fields.String(required=True)
+    type = Choice("redirect")
     url = fields.String(required=True)
 
 
-class QuoteOut(Schema):
+class Address(Schema):
+    line1 = fields.String(validate=validate.Length(max=200))
+    line2 = fields.String(validate=validate.Length(max=200))
+    city = fields.String(validate=validate.Length(max=100))
+    region = fields.String(validate=validate.Length(max=100))
+    postcode = fields.String(validate=validate.Length(max=16))
+
+
+class Representative(Schema):
+    """Who places the orders of a corporate account, and where."""
+
+    name = fields.String(validate=NAME)
+    email = fields.Email()
+    phone = fields.String(validate=validate.Length(max=40))
+    portal = fields.Url(require_tld=False)
+
+
+class TaxIdOut(Answer):
+    value = fields.String(required=True, metadata={"description": "as it was given"})
+    country = fields.String(required=True)
+    status = Choice("valid", "invalid", "unverified")
+    checked_at = Instant(allow_none=True)
+    consultation_number = fields.String(required=True, allow_none=True, metadata={"description": "the registry's proof, if it gave one"})
+
+
+class QuoteOut(TotalsOut):
     """The review of a cart."""
 
     lines = fields.List(fields.Nested(PricedLineOut), required=True)
-    net = fields.Nested(MoneyOut, required=True)
-    tax = fields.Nested(MoneyOut, required=True)
-    total = fields.Nested(MoneyOut, required=True)
-    credit_used = fields.Nested(MoneyOut, required=True)
-    due_now = fields.Nested(MoneyOut, required=True)
-    credit_left = fields.Nested(MoneyOut, required=True)
     payment_required = fields.Boolean(required=True)
     payment_providers = fields.List(fields.String(), required=True)
     warnings = fields.List(fields.Nested(WarningOut), required=True)
@@ -129,3 +187,12 @@ class AccountPageQuery(PageQuery):
     """A back end may narrow a list to one account."""
 
     account = fields.String(load_default=None, validate=ID)
+
+
+def paged(schema: type[Schema]) -> type[Schema]:
+    """The schema of a list of `schema`."""
+    members: dict[str, fields.Field[Any]] = {
+        "data": fields.List(fields.Nested(schema), required=True),
+        "next_cursor": fields.String(required=True, allow_none=True),
+    }
+    return Answer.from_dict(members, name=f"{schema.__name__.removesuffix('Out')}List")

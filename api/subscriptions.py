@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from marshmallow import Schema, fields, validate
 
 from api.auth import needs
-from api.http import Blueprint, caller, engine, expected_version, keyed, paged, tag
+from api.http import Blueprint, caller, engine, guarded, keyed, listed, tag
 from api.languages import locale
-from api.schemas import ID, AccountPageQuery, Day, Instant, NextChargeOut, PeriodOut
+from api.schemas import ID, INTERVALS, AccountPageQuery, Answer, Choice, Day, Instant, NextChargeOut, PageQuery, PeriodOut, paged
 from core import seats, subscriptions
-from core.access import find, page
-from core.errors import Unauthorized
+from core.access import find
+from core.engine.values import to_json
 
 blueprint = Blueprint("subscriptions", __name__, url_prefix="/v1", description="What an account has, and who uses it")
 
 
-class PendingChangeOut(Schema):
+class PendingChangeOut(Answer):
+    """A change that waits for its day; null: that stays as it is."""
+
     effective_on = Day()
     plan = fields.String(required=True, allow_none=True)
-    interval = fields.String(required=True, allow_none=True)
+    interval = Choice(*INTERVALS, allow_none=True)
     seats = fields.Integer(required=True, allow_none=True)
     release = fields.List(fields.String(), required=True)
     policy = fields.String(required=True)
 
 
-class SubscriptionOut(Schema):
+class SubscriptionOut(Answer):
     id = fields.String(required=True)
     account = fields.String(required=True)
     product = fields.String(required=True)
@@ -35,9 +38,9 @@ class SubscriptionOut(Schema):
     plan_name = fields.String(required=True)
     seats = fields.Integer(required=True)
     seats_assigned = fields.Integer(required=True)
-    interval = fields.String(required=True)
+    interval = Choice(*INTERVALS)
     currency = fields.String(required=True)
-    status = fields.String(required=True)
+    status = Choice("trialing", "active", "past_due", "paused", "cancelled")
     current_period = fields.Nested(PeriodOut, required=True)
     anchor_day = fields.Integer(required=True)
     trial_end = Day(allow_none=True)
@@ -53,7 +56,7 @@ class Cancel(Schema):
     reason = fields.String(load_default=None, validate=validate.Length(max=500))
 
 
-class SeatOut(Schema):
+class SeatOut(Answer):
     user = fields.String(required=True)
     assigned_at = Instant()
 
@@ -69,9 +72,11 @@ class EntitlementQuery(Schema):
     product = fields.String(required=True, validate=ID)
 
 
-class EntitlementOut(Schema):
+class EntitlementOut(Answer):
+    """Where the answer is no, `reason` is the nearest miss."""
+
     entitled = fields.Boolean(required=True)
-    reason = fields.String(required=True)
+    reason = Choice("seat_assigned", "no_subscription", "no_seat", "trial_ended", "cancelled", "paused")
     plan = fields.String(required=True, allow_none=True)
     features = fields.List(fields.String(), required=True)
     subscription = fields.String(required=True, allow_none=True)
@@ -83,8 +88,7 @@ class EntitlementOut(Schema):
 @blueprint.response(200, paged(SubscriptionOut))
 def list_subscriptions(query):
     """List subscriptions, the newest first."""
-    rows, cursor = page(engine(), subscriptions.Subscription, caller(), **query)
-    return {"data": [subscriptions.subscription_document(engine(), row, locale()) for row in rows], "next_cursor": cursor}
+    return listed(subscriptions.Subscription, query, partial(subscriptions.subscription_document, engine(), locale=locale()))
 
 
 @blueprint.get("/subscriptions/<subscription_id>")
@@ -92,35 +96,38 @@ def list_subscriptions(query):
 @blueprint.response(200, SubscriptionOut)
 def get_subscription(subscription_id):
     """Read a subscription."""
-    return _shown(find(engine(), subscriptions.Subscription, subscription_id, caller()))
+    return _shown(_found(subscription_id))
 
 
 @blueprint.post("/subscriptions/<subscription_id>/cancel")
 @needs("checkout")
 @blueprint.arguments(Cancel)
 @blueprint.response(200, SubscriptionOut)
+@guarded
 @keyed()
-def cancel(body, subscription_id):
+def cancel_subscription(body, subscription_id, version):
     """End a subscription, at its period's end or now."""
-    return _shown(subscriptions.cancel(engine(), subscription_id, caller(), expected_version(), **body))
+    return _shown(subscriptions.cancel(engine(), subscription_id, caller(), version, **body))
 
 
 @blueprint.post("/subscriptions/<subscription_id>/reactivate")
 @needs("checkout")
 @blueprint.response(200, SubscriptionOut)
+@guarded
 @keyed()
-def reactivate(subscription_id):
+def reactivate_subscription(subscription_id, version):
     """Take back a cancellation that waits for the period's end."""
-    return _shown(subscriptions.reactivate(engine(), subscription_id, caller(), expected_version()))
+    return _shown(subscriptions.reactivate(engine(), subscription_id, caller(), version))
 
 
 @blueprint.get("/subscriptions/<subscription_id>/seats")
 @needs("checkout")
+@blueprint.arguments(PageQuery, location="query")
 @blueprint.response(200, paged(SeatOut))
-def list_seats(subscription_id):
-    """List who has a seat, in the order of assignment."""
-    subscription = find(engine(), subscriptions.Subscription, subscription_id, caller())
-    return {"data": seats.list_seats(engine(), subscription), "next_cursor": None}
+def list_seats(query, subscription_id):
+    """List who has a seat, those who got theirs last first."""
+    here = seats.SeatAssignment.subscription == _found(subscription_id).id
+    return listed(seats.SeatAssignment, query, lambda seat: {"user": seat.user, "assigned_at": to_json(seat.assigned_at)}, here)
 
 
 @blueprint.post("/subscriptions/<subscription_id>/seats")
@@ -128,7 +135,7 @@ def list_seats(subscription_id):
 @blueprint.arguments(SeatsIn)
 @blueprint.response(200, SubscriptionOut)
 @keyed()
-def assign_many(body, subscription_id):
+def assign_seats(body, subscription_id):
     """Give many users a seat each, all or none."""
     return _shown(seats.assign_seats(engine(), subscription_id, caller(), body["users"]))
 
@@ -136,7 +143,7 @@ def assign_many(body, subscription_id):
 @blueprint.put("/subscriptions/<subscription_id>/seats/<user_id>")
 @needs("checkout")
 @blueprint.response(200, SubscriptionOut)
-def assign(subscription_id, user_id):
+def assign_seat(subscription_id, user_id):
     """Give a user a seat. Who has one keeps it."""
     return _shown(seats.assign_seats(engine(), subscription_id, caller(), [user_id]))
 
@@ -144,20 +151,23 @@ def assign(subscription_id, user_id):
 @blueprint.delete("/subscriptions/<subscription_id>/seats/<user_id>")
 @needs("checkout")
 @blueprint.response(204)
-def release(subscription_id, user_id):
+def release_seat(subscription_id, user_id):
     """Take a user's seat."""
     seats.release_seat(engine(), subscription_id, caller(), user_id)
 
 
 @blueprint.get("/entitlements")
+@needs()
 @blueprint.arguments(EntitlementQuery, location="query")
 @blueprint.response(200, EntitlementOut)
 def check_entitlement(query):
     """May this user use this product now?"""
-    if caller().anonymous:
-        raise Unauthorized("Send a key or an account token: Authorization: Bearer ...")
     return seats.check_entitlement(engine(), query["user"], query["product"], caller())
 
 
+def _found(subscription_id: str) -> subscriptions.Subscription:
+    return find(engine(), subscriptions.Subscription, subscription_id, caller())
+
+
 def _shown(subscription: subscriptions.Subscription) -> tuple[dict[str, Any], int, dict[str, str]]:
-    return subscriptions.subscription_document(engine(), subscription, locale()), 200, tag(subscription.version, localized=True)
+    return subscriptions.subscription_document(engine(), subscription, locale()), 200, tag(subscription.version)

@@ -2,13 +2,16 @@
 
 import itertools
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pytest
+from flask import Flask
 from hypothesis import settings
 
 from api.app import create_app
 from core.access import SCOPES, create_key
 from puesto.testing.shop import Shop, open_shop, shop
+from tests.api.contract import contract
 
 __all__ = ["open_shop", "shop"]
 
@@ -16,18 +19,28 @@ __all__ = ["open_shop", "shop"]
 settings.register_profile("any_machine", deadline=None)
 settings.load_profile("any_machine")
 
+APPS: WeakKeyDictionary[Shop, Flask] = WeakKeyDictionary()
+
+
+def app_of(shop: Shop) -> Flask:
+    """The shop's app. A shop keeps the one it has, since making one takes longer than most tests."""
+    if shop not in APPS:
+        APPS[shop] = create_app(shop.engine)
+    return APPS[shop]
+
 
 class Client:
     """A back end that calls the API with a secret key. Each POST carries an Idempotency-Key of its own unless told otherwise.
 
-    Answers are werkzeug's test responses: `.status_code`, `.json`, `.headers`.
+    Answers are werkzeug's test responses: `.status_code`, `.json`, `.headers`. Each is held against the OpenAPI document, and
+    none may be an internal error.
     """
 
     _keys = itertools.count()
 
     def __init__(self, shop: Shop, scopes: tuple[str, ...] = SCOPES) -> None:
         self.shop = shop
-        self.app = create_app(shop.engine)
+        self.app = app_of(shop)
         self._http = self.app.test_client()
         _, self.secret = create_key(shop.engine, "test", list(scopes))
 
@@ -41,7 +54,10 @@ class Client:
             headers.setdefault("Authorization", f"Bearer {bearer or self.secret}")
         if method == "POST" and key is not None:
             headers.setdefault("Idempotency-Key", key or f"key-{next(self._keys)}")
-        return self._http.open(path, method=method, json=json, headers=headers, **options)
+        answer = self._http.open(path, method=method, json=json, headers=headers, **options)
+        assert answer.status_code != 500, answer.text
+        contract().check(method, path, answer)
+        return answer
 
     def token(self, user: Any) -> str:
         """An account token of a user."""
@@ -54,6 +70,13 @@ class Client:
         if quote["payment_required"]:
             body["payment"] = {"provider": "sandbox", "token": token}
         return self.post(f"/v1/carts/{cart}/checkout", body, **options)
+
+
+def problem(answer: Any) -> tuple[Any, ...]:
+    """An error in short: status, code, and the pointers to the fields it is about."""
+    assert answer.mimetype == "application/problem+json", answer.text
+    pointers = (error["pointer"] for error in answer.json.get("errors", ()))
+    return answer.status_code, answer.json["type"].removeprefix("/problems/"), *pointers
 
 
 @pytest.fixture

@@ -69,7 +69,7 @@ def serve(host: str, port: int, workers: int, until_eof: bool) -> None:
 
 def _welcome(engine: Engine, url: str) -> str:
     meaning = ": payments, VAT registry and time are simulated" if engine.sandbox else ""
-    data = f"{os.path.abspath(engine.db.path)}, files in {engine.data_root.name}/"
+    data = f"{engine.db.shown}, files in {engine.data_root.name}/"
     return WELCOME.format(mode=engine.settings["mode"], meaning=meaning, url=url, data=data)
 
 

@@ -21,7 +21,7 @@ def open_shop() -> Iterator[Engine]:
     try:
         if is_new(engine):
             schema.upgrade(engine)
-            click.echo(f"Made the database {engine.db.path}", err=True)
+            click.echo(f"Made the database {engine.db.shown}", err=True)
         schema.check(engine)
         yield engine
     finally:

@@ -29,7 +29,7 @@ def worker() -> None:
     Events are delivered, payments recovered, what has expired is swept. `puesto serve` does the same by itself; this adds to it.
     """
     with open_shop() as engine:
-        click.echo(f"Background work on {engine.db.path}. Ctrl-C stops it.")
+        click.echo(f"Background work on {engine.db.shown}. Ctrl-C stops it.")
     work()
 
 

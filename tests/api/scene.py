@@ -1,0 +1,145 @@
+"""One of everything, made when it is first asked for, and a request of every operation on it."""
+
+from functools import cached_property
+
+from core.accounts import Account
+
+SEAT = {"mode": "buy", "plan": "gotomeeting-professional", "interval": "month", "seats": 5}
+WEBINAR = {"mode": "buy", "plan": "gotowebinar-standard", "interval": "month", "seats": 3}
+CARD = {"provider": "sandbox", "token": "tok_ok"}
+ONE_EURO = {"amount": 100, "currency": "EUR"}
+LATER = "2026-03-02T12:00:00Z"
+# An order to wait for the buyer at the bank; a subscription to have been cancelled.
+OF_WAITING = {"confirm_order", "cancel_order", "return_from_provider"}
+
+
+class Scene:
+    """What the account `account` has. `client` is a back end."""
+
+    def __init__(self, client):
+        self.client, self.shop = client, client.shop
+
+    @cached_property
+    def account(self):
+        return self.shop.account
+
+    @cached_property
+    def user(self):
+        return self.shop.add_user(self.account, role="billing_contact")
+
+    @cached_property
+    def cart(self):
+        return self._cart(SEAT, WEBINAR)
+
+    @cached_property
+    def anonymous_cart(self):
+        return self.client.post("/v1/carts", {"country": "ES", "currency": "EUR", "lines": [SEAT]}, bearer=None).json
+
+    @cached_property
+    def subscription(self):
+        subscription = self.shop.buy("gotomeeting-professional", seats=5, account=self.account)
+        self.shop.assign(subscription, self.user)
+        return subscription
+
+    @cached_property
+    def invoice(self):
+        return self.paid["invoice"]
+
+    @cached_property
+    def method(self):
+        return self.client.post(f"/v1/accounts/{self.account.id}/payment-methods", CARD).json
+
+    @cached_property
+    def paid(self):
+        return self.client.check_out(self._cart(SEAT)["id"]).json
+
+    @cached_property
+    def waiting(self):
+        return self.client.check_out(self._cart(SEAT)["id"], "tok_3ds").json
+
+    def _cart(self, *lines):
+        return self.client.post("/v1/carts", {"account": self.account.id, "lines": list(lines)}).json
+
+    def path(self, operation):
+        """The operation's path, with ids of what is here."""
+        cart = self.anonymous_cart if operation.id == "claim_cart" else self.cart
+        known = {
+            "account_id": lambda: self.account.id,
+            "user_id": lambda: self.user.id,
+            "method_id": lambda: self.method["id"],
+            "cart_id": lambda: cart["id"],
+            "line_id": lambda: cart["lines"][0]["id"],
+            "order_id": lambda: (self.waiting if operation.id in OF_WAITING else self.paid)["id"],
+            "subscription_id": lambda: self.subscription.id,
+            "invoice_id": lambda: self.invoice,
+            "product_id": lambda: "gotomeeting",
+            "code": lambda: "quote-changed",
+        }
+        return operation.path.format_map({name: known[name]() for name in names(operation.path)})
+
+    def query(self, operation):
+        """What its query must have."""
+        return {"check_entitlement": {"user": self.user.id, "product": "gotomeeting"}}.get(operation.id, {})
+
+    def body(self, operation):
+        """A body that the operation takes; None: it takes none. A new operation has none here yet: write one."""
+        return BODIES[operation.id](self) if "requestBody" in operation.spec else None
+
+    def headers(self, operation):
+        """What its caller shows besides who it is."""
+        return {"Cart-Secret": self.anonymous_cart["secret"]} if operation.id == "claim_cart" else {}
+
+    def send(self, operation, *, headers=None, **options):
+        """The operation, so that it succeeds."""
+        if operation.id == "reactivate_subscription":
+            self.client.post(f"/v1/subscriptions/{self.subscription.id}/cancel", {})
+        options.setdefault("json", self.body(operation))
+        return self.client.send(
+            operation.method,
+            self.path(operation),
+            query_string=self.query(operation),
+            headers={**self.headers(operation), **(headers or {})},
+            **options,
+        )
+
+
+BODIES = {
+    "create_account": lambda scene: {"name": "Beta GmbH", "email": "it@beta.example", "country": "DE", "tax_id": "DE136695976"},
+    "change_account": lambda scene: {"name": "Acme Iberia"},
+    "put_tax_id": lambda scene: {"value": "ESB58378431"},
+    "add_user": lambda scene: {"email": "ben@acme.example", "name": "Ben"},
+    "change_user": lambda scene: {"name": "Benjamin"},
+    "add_payment_method": lambda scene: CARD,
+    "create_token": lambda scene: {"user": scene.user.id},
+    "create_cart": lambda scene: {"account": scene.account.id, "lines": [SEAT]},
+    "add_cart_line": lambda scene: {"mode": "buy", "plan": "rescue-standard", "interval": "year", "seats": 2},
+    "change_cart_line": lambda scene: {"seats": 6},
+    "claim_cart": lambda scene: {"account": scene.account.id},
+    "merge_carts": lambda scene: {"cart": scene._cart(SEAT)["id"], "mode": "sum"},
+    "check_out": lambda scene: {"quote": quoted(scene.client, scene.cart["id"]), "payment": CARD},
+    "confirm_order": lambda scene: {},
+    "refund_order": lambda scene: {"amount": ONE_EURO, "reason": "goodwill"},
+    "cancel_subscription": lambda scene: {"at": "period_end", "reason": "too many seats"},
+    "assign_seats": lambda scene: {"users": [scene.user.id, scene.shop.add_user(scene.account).id]},
+    "move_clock": lambda scene: {"now": LATER},
+}
+
+
+def names(path):
+    """The parameters of a path template."""
+    return [part[1:-1] for part in path.split("/") if part.startswith("{")]
+
+
+def quoted(client, cart):
+    """The seal of what a cart costs now."""
+    return client.get(f"/v1/carts/{cart}/quote").json["quote"]
+
+
+def charges(shop):
+    """What the sandbox's gateway has really charged."""
+    return shop.engine.providers["sandbox"].charges()
+
+
+def state(shop):
+    """Everything that a refused order must leave alone."""
+    return shop.rows(), shop.events(), charges(shop), [account.balance for account in shop.engine.db.all(Account.select())]

@@ -1,0 +1,90 @@
+"""Whatever the document allows, and what it forbids, gets an answer that the document promises: schemathesis sees to it."""
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, settings, strategies
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from puesto.testing.shop import Shop
+from tests.api.contract import contract, operations
+from tests.api.scene import Scene, names, quoted
+from tests.conftest import Client
+
+CHECKS = [
+    not_a_server_error, status_code_conformance, content_type_conformance, response_headers_conformance, response_schema_conformance,
+]  # fmt: skip
+CALM = {"derandomize": True, "suppress_health_check": list(HealthCheck), "deadline": None}
+
+
+class Stage:
+    """What schemathesis calls: the app of the scene that is on. `paths` and `members` hold ids of what was there at first."""
+
+    def set(self, scene):
+        self.app, self.secret = scene.client.app, scene.client.secret
+        self.paths = {operation.id: scene.path(operation) for operation in operations()}
+        self.members = {
+            "account": scene.account.id,
+            "user": scene.user.id,
+            "users": [scene.user.id],
+            "release": [scene.user.id],
+            "plan": "gotomeeting-professional",
+            "subscription": scene.subscription.id,
+            "cart": scene.cart["id"],
+            "provider": "sandbox",
+            "token": "tok_ok",
+            "payment_method": scene.method["id"],
+            "quote": quoted(scene.client, scene.cart["id"]),
+        }
+
+    def __call__(self, environ, start_response):
+        return self.app(environ, start_response)
+
+
+stage = Stage()
+api = schemathesis.openapi.from_dict(contract().document)
+api.app = stage
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shop(tmp_path_factory):
+    shop = Shop(tmp_path_factory.mktemp("shop"))
+    stage.set(Scene(Client(shop)))
+    yield shop
+    shop.close()
+
+
+def call(case, known):
+    """Send a case; `known`: with ids of what is there in place of those that were made up."""
+    if known:
+        template, path = case.operation.path, stage.paths[case.operation.definition.raw["operationId"]]
+        parts = dict(zip(template.split("/"), path.split("/"), strict=True))
+        case.path_parameters = {name: parts[f"{{{name}}}"] for name in names(template)}
+        case.body = with_members(case.body)
+    case.call_and_validate(headers={"Authorization": f"Bearer {stage.secret}"}, checks=CHECKS)
+
+
+def with_members(value):
+    if isinstance(value, dict):
+        return {name: stage.members[name] if inner and name in stage.members else with_members(inner) for name, inner in value.items()}
+    return [with_members(item) for item in value] if isinstance(value, list) else value
+
+
+@api.parametrize()
+@api.given(known=strategies.booleans())
+@settings(max_examples=4, phases=(Phase.generate,), **CALM)
+def test_every_answer_is_one_that_the_document_allows(case, known):
+    call(case, known)
+
+
+@pytest.mark.slow
+@api.parametrize()
+@api.given(known=strategies.booleans())
+@settings(max_examples=150, phases=(Phase.explicit, Phase.generate), **CALM)
+def test_every_answer_to_many_more_requests_is_too(case, known):
+    call(case, known)
