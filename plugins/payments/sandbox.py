@@ -1,4 +1,7 @@
-"""A payment gateway to play with: the token decides what happens, and nothing leaves the machine. For sandbox mode only."""
+"""A payment gateway to play with: the token decides what happens, and no money moves. For sandbox mode only.
+
+It works within this process, on a file; or, with the setting `gateway_url`, as a process of its own that is talked to over HTTP.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,11 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from marshmallow import Schema, fields, validate
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from plugins.payments.sandbox_ledger import Charge, Entry, Ledger
+from plugins.payments.sandbox_remote import RemoteSandbox
+from plugins.payments.sandbox_webhooks import read_secret
 from puesto import (
     Capabilities,
     PaymentProvider,
@@ -21,16 +26,39 @@ from puesto import (
     ProviderUnavailable,
     RefundRequest,
     RefundResult,
+    Secret,
+    SecretField,
     hookimpl,
 )
 
 log = logging.getLogger(__name__)
 
 
+def _check_webhook_secret(secret: Secret) -> None:
+    try:
+        read_secret(secret.reveal())
+    except ValueError:
+        raise ValidationError("it must be whsec_ and the base64 of 24 bytes or more") from None
+
+
 class SandboxSettings(Schema):
-    """slow_seconds: how long `tok_slow` takes to answer."""
+    """slow_seconds:    how long `tok_slow` takes to answer, where the gateway is within the process.
+    gateway_url:     where `puesto sandbox-gateway` listens; None: the gateway is within the process.
+    gateway_secret:  that gateway's --secret.
+    gateway_timeout: seconds to wait for it, less than the provider's deadline.
+    webhook_secrets: its --webhook-secret; the new and the old one while keys are rotated.
+    """
 
     slow_seconds = fields.Float(load_default=3.0, validate=validate.Range(min=0))
+    gateway_url = fields.Url(load_default=None, require_tld=False, schemes={"http", "https"})
+    gateway_secret = SecretField(load_default=None)
+    gateway_timeout = fields.Float(load_default=20.0, validate=validate.Range(min=0, max=25, min_inclusive=False))
+    webhook_secrets = fields.List(SecretField(validate=_check_webhook_secret), load_default=list, validate=validate.Length(max=2))
+
+    @validates_schema
+    def check_gateway(self, settings: Mapping[str, Any], **kwargs: Any) -> None:
+        if settings["gateway_url"] and not settings["gateway_secret"]:
+            raise ValidationError("gateway_url needs it", "gateway_secret")
 
 
 class SandboxProvider(PaymentProvider):
@@ -62,7 +90,7 @@ class SandboxProvider(PaymentProvider):
 
     def confirm_payment(self, payment: PaymentReference, client_data: Mapping[str, Any]) -> PaymentResult:
         """Settle by what the bank says, which the gateway knows; `client_data` passed through the buyer's hands and proves nothing."""
-        return self._ledger.confirm(payment).result()
+        return self._ledger.settle(payment, approved=True).result()
 
     def retrieve_payment(self, payment: PaymentReference) -> PaymentResult:
         return self._ledger.look_up(payment).result()
@@ -105,4 +133,6 @@ class SandboxPlugin:
         if self._context.mode == "live":
             log.info("live mode: the sandbox payment provider is left out")
             return []
+        if self._context.settings["gateway_url"]:
+            return [RemoteSandbox(self._context.settings, SandboxProvider.capabilities)]
         return [SandboxProvider(self._context)]

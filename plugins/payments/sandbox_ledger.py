@@ -10,11 +10,11 @@ import os
 import sqlite3
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import asdict, astuple, dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit
 from uuid import uuid4
 
@@ -38,7 +38,12 @@ SCHEMA = """
         status TEXT NOT NULL, code TEXT, provider_code TEXT);
     CREATE TABLE refund (key TEXT PRIMARY KEY, ref TEXT NOT NULL, payment TEXT, status TEXT NOT NULL, amount INTEGER NOT NULL);
     CREATE TABLE method (reference TEXT PRIMARY KEY, token TEXT NOT NULL, uses INTEGER NOT NULL);
+    CREATE TABLE event (id TEXT PRIMARY KEY, body TEXT NOT NULL, copies INTEGER NOT NULL, failures INTEGER NOT NULL, due REAL NOT NULL);
+    CREATE INDEX event_to_send ON event (copies) WHERE copies > 0;
+    CREATE TABLE fault (spec TEXT NOT NULL, seen INTEGER NOT NULL, hits INTEGER NOT NULL);
 """
+# Called in the transaction of a change, with the open books, the event's type and what it says.
+Announce = Callable[[sqlite3.Connection, str, Mapping[str, Any]], None]
 DECLINING = {
     "tok_card_declined": "card_declined",
     "tok_insufficient_funds": "insufficient_funds",
@@ -89,79 +94,107 @@ class Entry:
         """Minor units taken from the buyer."""
         return self.amount if self.status == "captured" else 0
 
+    @property
+    def way_back(self) -> str:
+        """Where the bank sends the buyer."""
+        parts = urlsplit(self.return_url)
+        query = [*parse_qsl(parts.query, keep_blank_values=True), ("sandbox_3ds", self.ref)]
+        return parts._replace(query=urlencode(query)).geturl()
+
     def declined(self, code: str, provider_code: str | None = None) -> Entry:
         return replace(self, status="declined", code=code, provider_code=provider_code)
 
     def result(self) -> PaymentResult:
-        waiting = self.status == "requires_action"
         return PaymentResult(
             self.status,
             Money(self.charged, self.currency),
             self.ref,
-            action=Action("redirect", _with_parameter(self.return_url, "sandbox_3ds", self.ref)) if waiting else None,
+            action=Action("redirect", self.way_back) if self.status == "requires_action" else None,
             error=PaymentError(self.code, self.code == "insufficient_funds", self.provider_code) if self.code else None,  # type: ignore[arg-type]
             saved_method=SavedMethod(self.method, "visa", "4242", "2099-12") if self.saves and self.method else None,
         )
 
 
 class Ledger:
-    """The gateway: what it decides about an attempt, and what it has written down."""
+    """The gateway: what it decides about an attempt, and what it has written down. `announce`: who is told of every change."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, announce: Announce | None = None) -> None:
         self._path = path
+        self._announce = announce
         # SQLite makes writers wait by sleeping; within one process a lock wakes the next one at once.
         self._turn = threading.Lock()
 
     def begin(self, request: PaymentRequest, *, setup: bool) -> Entry:
         """Decide about an attempt and write it down; a key that is in the books already is answered from there."""
-        with self._books() as books:
+        with self.books() as books:
             if known := _find(books, "key", request.idempotency_key):
                 return known
             token, uses = (request.token, 0) if request.method is None else _stored(books, request.method)
             entry = _capture(books, _decide(_opened(request, token, setup), uses, request.on_session))
             books.execute(f"INSERT INTO payment VALUES ({','.join('?' * 13)})", astuple(entry))
+            self._tell(books, f"payment.{entry.status}", entry, entry.charged)
             return entry
 
-    def confirm(self, payment: PaymentReference) -> Entry:
-        """The buyer has been at the bank: settle what waits for it. Raises PaymentUnknown."""
-        with self._books() as books:
+    def settle(self, payment: PaymentReference, *, approved: bool) -> Entry:
+        """The buyer has decided at the bank: settle what waits for that; what is settled stays. Raises PaymentUnknown."""
+        with self.books() as books:
             entry = _known(books, payment)
             if entry.status != "requires_action":
                 return entry
-            agreed = replace(entry, status="captured") if entry.token == "tok_3ds" else entry.declined("authentication_failed")
+            paid = approved and entry.token == "tok_3ds"
+            agreed = replace(entry, status="captured") if paid else entry.declined("authentication_failed")
             settled = _capture(books, agreed)
             books.execute(
                 "UPDATE payment SET status = ?, code = ?, method = ? WHERE key = ?",
                 (settled.status, settled.code, settled.method, settled.key),
             )
+            self._tell(books, f"payment.{settled.status}", settled, settled.charged)
             return settled
 
     def look_up(self, payment: PaymentReference) -> Entry:
         """Raises PaymentUnknown."""
-        with self._books() as books:
+        with self.books() as books:
             return _known(books, payment)
 
     def refund(self, request: RefundRequest) -> RefundResult:
         """Give back at most what was charged and not given back yet. A refused refund stays refused under its key."""
-        with self._books() as books:
+        with self.books() as books:
             row = books.execute("SELECT status, amount, ref FROM refund WHERE key = ?", (request.idempotency_key,)).fetchone()
-            status, amount, ref = row or _give_back(books, request)
+            status, amount, ref = row or self._give_back(books, request)
             return RefundResult(status, Money(amount, request.amount.currency), ref)
 
     def delete_method(self, reference: str) -> None:
-        with self._books() as books:
+        with self.books() as books:
             books.execute("DELETE FROM method WHERE reference = ?", (reference,))
 
     def charges(self) -> list[Charge]:
         """Every payment attempt that reached the gateway, oldest first."""
-        with self._books() as books:
+        with self.books() as books:
             entries = [Entry(*row) for row in books.execute("SELECT * FROM payment WHERE NOT setup ORDER BY rowid")]
             return [
                 Charge(e.key, e.payment_id, Money(e.charged, e.currency), e.status, Money(_refunded(books, e), e.currency)) for e in entries
             ]
 
+    def _give_back(self, books: sqlite3.Connection, request: RefundRequest) -> tuple[Literal["succeeded", "failed"], int, str]:
+        """Status, amount and reference of a fresh refund."""
+        entry, asked, ref = _look_up(books, request.payment), request.amount, _new_id("sbr")
+        left = entry.charged - _refunded(books, entry) if entry and entry.currency == asked.currency else 0
+        fits = 0 < asked.amount <= left
+        status: Literal["succeeded", "failed"] = "succeeded" if fits else "failed"
+        amount = asked.amount if fits else 0
+        books.execute("INSERT INTO refund VALUES (?, ?, ?, ?, ?)", (request.idempotency_key, ref, entry and entry.ref, status, amount))
+        if entry:
+            self._tell(books, f"refund.{status}", entry, amount, request.refund_id)
+        return status, amount, ref
+
+    def _tell(self, books: sqlite3.Connection, type: str, entry: Entry, amount: int, refund_id: str | None = None) -> None:
+        if self._announce:
+            money = asdict(Money(amount, entry.currency))
+            data = {"payment_id": entry.payment_id, "provider_ref": entry.ref, "refund_id": refund_id, "amount": money}
+            self._announce(books, type, data)
+
     @contextmanager
-    def _books(self) -> Iterator[sqlite3.Connection]:
+    def books(self) -> Iterator[sqlite3.Connection]:
         """The open books, in one transaction."""
         with self._turn:
             _create(self._path)
@@ -216,17 +249,6 @@ def _stored(books: sqlite3.Connection, reference: str) -> tuple[str | None, int]
     return row or (None, 0)
 
 
-def _give_back(books: sqlite3.Connection, request: RefundRequest) -> tuple[Literal["succeeded", "failed"], int, str]:
-    """Status, amount and reference of a fresh refund."""
-    entry, asked, ref = _look_up(books, request.payment), request.amount, _new_id("sbr")
-    left = entry.charged - _refunded(books, entry) if entry and entry.currency == asked.currency else 0
-    fits = 0 < asked.amount <= left
-    status: Literal["succeeded", "failed"] = "succeeded" if fits else "failed"
-    amount = asked.amount if fits else 0
-    books.execute("INSERT INTO refund VALUES (?, ?, ?, ?, ?)", (request.idempotency_key, ref, entry and entry.ref, status, amount))
-    return status, amount, ref
-
-
 def _known(books: sqlite3.Connection, payment: PaymentReference) -> Entry:
     entry = _look_up(books, payment)
     if entry is None:
@@ -263,8 +285,3 @@ def _create(path: Path) -> None:
 
 def _new_id(prefix: str) -> str:
     return f"{prefix}_{uuid4().hex}"
-
-
-def _with_parameter(url: str, name: str, value: str) -> str:
-    parts = urlsplit(url)
-    return parts._replace(query=urlencode([*parse_qsl(parts.query, keep_blank_values=True), (name, value)])).geturl()

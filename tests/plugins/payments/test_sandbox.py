@@ -4,7 +4,6 @@ import logging
 import multiprocessing
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from threading import Barrier
 from typing import ClassVar
 from urllib.parse import parse_qsl, urlsplit
@@ -12,15 +11,12 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from marshmallow import ValidationError
 
-from core.engine.clock import TestClock
-from core.engine.plugins import AskHooks, Plugins
-from plugins.payments.sandbox import SandboxPlugin, SandboxSettings
+from plugins.payments.sandbox import SandboxSettings
 from plugins.payments.sandbox_ledger import Charge
 from puesto import (
     PaymentError,
     PaymentReference,
     PaymentUnknown,
-    PluginContext,
     ProviderTimeout,
     ProviderUnavailable,
     SavedMethod,
@@ -28,16 +24,11 @@ from puesto import (
     usd,
 )
 from puesto.testing.payments import PaymentProviderContract, lost_reference, reference
-
-
-def plugin(data_root, mode="sandbox", **settings):
-    clock = TestClock(frozen=True, start=datetime(2026, 3, 1, 12, tzinfo=UTC))
-    loaded = SandboxSettings().load(settings)
-    return SandboxPlugin(PluginContext("sandbox", loaded, mode, "http://127.0.0.1:8000", AskHooks(Plugins()), clock, data_root))
+from tests.plugins.payments.gateway import sandbox_plugin
 
 
 def sandbox(data_root, **settings):
-    [provider] = plugin(data_root, **settings).register_payment_providers()
+    [provider] = sandbox_plugin(data_root, **settings).register_payment_providers()
     return provider
 
 
@@ -49,6 +40,9 @@ def pay_in_another_process(data_root, request, slow_seconds):
 class TestSandbox(PaymentProviderContract):
     good_token = "tok_ok"
     action_token = "tok_3ds"
+    refused_action_token = "tok_3ds_fails"
+    lost_token = "tok_timeout"
+    unavailable_token = "tok_unavailable"
     declined_tokens: ClassVar = {
         "tok_card_declined": "card_declined",
         "tok_insufficient_funds": "insufficient_funds",
@@ -282,13 +276,15 @@ class TestSandbox(PaymentProviderContract):
 
     def test_live_mode_has_no_sandbox_and_the_log_says_so(self, tmp_path, caplog):
         with caplog.at_level(logging.INFO):
-            providers = plugin(tmp_path, mode="live").register_payment_providers()
+            providers = sandbox_plugin(tmp_path, mode="live").register_payment_providers()
 
         assert providers == []
         assert caplog.messages == ["live mode: the sandbox payment provider is left out"]
         assert list(tmp_path.iterdir()) == []
 
-    def test_slow_is_three_seconds_unless_set(self):
-        assert SandboxSettings().load({}) == {"slow_seconds": 3.0}
+    def test_unless_set_slow_is_three_seconds_and_the_gateway_is_here(self):
+        settings = SandboxSettings().load({})
+
+        assert (settings["slow_seconds"], settings["gateway_url"]) == (3.0, None)
         with pytest.raises(ValidationError):
             SandboxSettings().load({"slow_seconds": -1})
