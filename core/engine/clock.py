@@ -11,12 +11,17 @@ class Clock(Protocol):
     def now(self) -> datetime:
         """This instant, in UTC."""
 
+    def machine_now(self) -> datetime:
+        """This instant for what processes do to each other, which goes on while a test clock leaps."""
+
 
 class SystemClock:
     """The machine's clock."""
 
     def now(self) -> datetime:
         return datetime.now(UTC)
+
+    machine_now = now
 
 
 class TestClock:
@@ -33,6 +38,9 @@ class TestClock:
 
     def now(self) -> datetime:
         return (self._frozen_at or datetime.now(UTC)) + self.offset
+
+    def machine_now(self) -> datetime:
+        return self.now() if self._frozen_at else datetime.now(UTC)
 
     def move_to(self, instant: datetime) -> None:
         """Make it `instant` now. Raises ValueError for an instant that has passed: time only moves forward."""

@@ -58,7 +58,10 @@ EventRow.add_index(EventRow.index(EventRow.sequence, name="event_to_fan_out").wh
 
 
 class Delivery(Row):
-    """An event on its way to one subscriber. status: `waiting` (until `next_at`), `done`, or `parked` with why in `error`."""
+    """An event on its way to one subscriber. status: `waiting` (until `next_at`), `done`, or `parked` with why in `error`.
+
+    claimed_until: by when the worker that delivers it now counts as dead, by the machine's clock.
+    """
 
     id = peewee.BigAutoField()
     event = refers_to(EventRow, on_delete="CASCADE")
@@ -69,6 +72,7 @@ class Delivery(Row):
     status = peewee.CharField(max_length=8, default="waiting")
     attempts = peewee.IntegerField(default=0)
     next_at = InstantField()
+    claimed_until = InstantField(null=True)
     error = peewee.TextField(null=True)
 
     class Meta:
@@ -118,7 +122,7 @@ def drain(engine: Engine) -> None:
 def _drain_lane(engine: Engine, plugin: str) -> None:
     """Deliver to one subscriber until nothing is due. Where a lane of it runs already, that one sees to what is new."""
     try:
-        while _next_due(engine, plugin) is not None:
+        while engine.db.first(_due_to(engine, plugin)) is not None:
             with engine.jobs.alone(f"deliver to {plugin}") as mine:
                 if not mine:
                     return
@@ -132,7 +136,7 @@ def fan_out(engine: Engine) -> int:
     """Make a delivery per subscriber of each new event, of at most BATCH at a time; of how many."""
     with engine.db.transaction():
         new = EventRow.fanned_out == peewee.SQL("FALSE")
-        fresh = engine.db.all(EventRow.select().where(new).order_by(EventRow.sequence).limit(BATCH))
+        fresh = engine.db.claim(EventRow.select().where(new).order_by(EventRow.sequence).limit(BATCH))
         for event in fresh:
             engine.db.insert(*(_delivery(engine, event, plugin, hook) for plugin, hook in _subscribers(engine, event)))
         if fresh:
@@ -168,15 +172,17 @@ def _delivery(engine: Engine, event: EventRow, plugin: str, hook: str) -> Delive
         status="waiting",
         attempts=0,
         next_at=now,
+        claimed_until=None,
     )
 
 
 def _due(engine: Engine) -> Any:
-    return Delivery.select().where((Delivery.status == peewee.SQL("'waiting'")) & (Delivery.next_at <= engine.clock.now()))
+    free = Delivery.claimed_until.is_null() | (Delivery.claimed_until <= engine.clock.machine_now())
+    return Delivery.select().where((Delivery.status == peewee.SQL("'waiting'")) & (Delivery.next_at <= engine.clock.now()) & free)
 
 
-def _next_due(engine: Engine, plugin: str) -> Delivery | None:
-    """A subscriber's next due delivery that has no unfinished one of the same subject before it."""
+def _due_to(engine: Engine, plugin: str) -> Any:
+    """A subscriber's due deliveries that have no unfinished one of the same subject before them, in order."""
     earlier = Delivery.alias()
     blocked = earlier.select(peewee.SQL("1")).where(
         (earlier.subject == Delivery.subject)
@@ -185,17 +191,17 @@ def _next_due(engine: Engine, plugin: str) -> Delivery | None:
         & (earlier.status == "waiting")
     )
     due = _due(engine).where((Delivery.plugin == plugin) & ~peewee.fn.EXISTS(blocked))
-    delivery: Delivery | None = engine.db.first(due.order_by(Delivery.next_at, Delivery.id))
-    return delivery
+    return due.order_by(Delivery.next_at, Delivery.id)
 
 
 def _claim(engine: Engine, plugin: str) -> Delivery | None:
     """Take a subscriber's next due delivery: no other worker does, until CLAIM is over."""
     with engine.db.transaction():
-        delivery = _next_due(engine, plugin)
-        if delivery is not None:
-            engine.db.update(delivery, attempts=delivery.attempts + 1, next_at=engine.clock.now() + CLAIM)
-    return delivery
+        due: list[Delivery] = engine.db.claim(_due_to(engine, plugin).limit(1))
+        for delivery in due:
+            engine.db.update(delivery, attempts=delivery.attempts + 1, claimed_until=engine.clock.machine_now() + CLAIM)
+            return delivery
+    return None
 
 
 def _deliver(engine: Engine, delivery: Delivery) -> None:
@@ -214,10 +220,10 @@ def _deliver(engine: Engine, delivery: Delivery) -> None:
 def _put_off(engine: Engine, delivery: Delivery, error: str) -> None:
     if delivery.attempts >= MAX_ATTEMPTS:
         log.error("delivery %s to %s is parked: %s", delivery.id, delivery.plugin, error)
-        engine.db.update(delivery, status="parked", error=error)
+        engine.db.update(delivery, status="parked", claimed_until=None, error=error)
         return
     pause = min(FIRST_PAUSE * 2 ** (delivery.attempts - 1), LONGEST_PAUSE)
-    engine.db.update(delivery, next_at=engine.clock.now() + pause, error=error)
+    engine.db.update(delivery, next_at=engine.clock.now() + pause, claimed_until=None, error=error)
 
 
 def _provisioning(event: Event) -> ProvisioningRequest:

@@ -90,7 +90,7 @@ def begin(engine: Engine, request: KeyedRequest) -> IdempotencyKey | Answer | No
     if row.answer is not None:
         return _stored(row)
     if engine.clock.now() - row.created_at < RUNNING_LIMIT:
-        raise RequestInProgress("A request with this Idempotency-Key is still running.", extra={"retry_after": 2})
+        raise _in_progress()
     engine.db.update(row, created_at=engine.clock.now())
     return row
 
@@ -117,7 +117,7 @@ def sweep(engine: Engine) -> int:
 
 
 def _find(engine: Engine, request: KeyedRequest) -> IdempotencyKey | None:
-    row: IdempotencyKey | None = engine.db.lock(IdempotencyKey, request.id)
+    row = engine.db.lock(IdempotencyKey, request.id)
     if row is None or engine.clock.now() - row.created_at >= LIFETIME:
         if row is not None:
             engine.db.delete(row)
@@ -132,13 +132,19 @@ def _stored(row: IdempotencyKey) -> Answer:
 
 
 def _insert(engine: Engine, request: KeyedRequest, *, answer: Any, resource: str | None) -> None:
-    engine.db.insert(
-        IdempotencyKey(
-            id=request.id,
-            account=request.account,
-            fingerprint=request.fingerprint,
-            resource=resource,
-            answer=answer,
-            created_at=engine.clock.now(),
-        )
+    key = IdempotencyKey(
+        id=request.id,
+        account=request.account,
+        fingerprint=request.fingerprint,
+        resource=resource,
+        answer=answer,
+        created_at=engine.clock.now(),
     )
+    try:
+        engine.db.insert(key)
+    except peewee.IntegrityError:  # where rows are locked one by one, two may find no key at once
+        raise _in_progress() from None
+
+
+def _in_progress() -> RequestInProgress:
+    return RequestInProgress("A request with this Idempotency-Key is still running.", extra={"retry_after": 2})
