@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -14,14 +15,20 @@ from api.cli.output import Failure
 from api.cli.plugins import plugins
 from api.cli.serve import serve
 from api.cli.worker import worker
+from core.engine.engine import Engine
 from core.errors import PuestoError
 
 
 class Commands(click.Group):
-    """Commands in the order in which a newcomer needs them."""
+    """Commands in the order in which a newcomer needs them, and behind them those of plugins."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        with suppress(PuestoError):  # what is wrong with the settings is no reason to show no help
+            return [*self.commands, *plugin_commands()]
         return list(self.commands)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        return self.commands.get(name) or plugin_commands().get(name)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -30,6 +37,16 @@ class Commands(click.Group):
             raise Failure(str(error)) from error
         except peewee.DatabaseError as error:
             raise Failure(f"the database can't be read or written: {error}") from error
+
+
+def plugin_commands() -> dict[str, click.Command]:
+    """The commands of the enabled plugins, by name. Raises SettingsInvalid, PluginFailed."""
+    engine = Engine()
+    try:
+        found = engine.plugins.collect("register_commands").answers
+    finally:
+        engine.close()
+    return {command.name: command for _, commands in found for command in commands if isinstance(command, click.Command) and command.name}
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

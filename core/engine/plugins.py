@@ -28,6 +28,7 @@ from core.engine.settings import Secret, check_settings
 from core.errors import PluginFailed, PuestoError, SettingsInvalid
 from core.hooks import PROJECT, HookPolicy
 from core.hooks.carts import CartHooks
+from core.hooks.engine import EngineHooks
 from core.hooks.orders import OrderHooks
 from core.hooks.payments import PaymentHooks
 from core.hooks.products import ProductHooks
@@ -35,7 +36,7 @@ from core.hooks.subscriptions import SubscriptionHooks
 from core.hooks.tax import TaxHooks
 
 ENTRY_POINT_GROUP = "puesto"
-HOOK_KINDS = (CartHooks, ProductHooks, PaymentHooks, TaxHooks, OrderHooks, SubscriptionHooks)
+HOOK_KINDS = (CartHooks, ProductHooks, PaymentHooks, TaxHooks, OrderHooks, SubscriptionHooks, EngineHooks)
 log = logging.getLogger("puesto.plugins")
 T = TypeVar("T")
 
@@ -193,9 +194,6 @@ class Plugins:
         if not wait([answer], timeout=seconds).done:
             raise DeadlineExceeded(f"no answer within {seconds:g} s")
         return answer.result()
-
-    def close(self) -> None:
-        """There is nothing to wait for."""
 
     def _answers(self, hook: str, arguments: Mapping[str, Any], skipped: list[str]) -> Iterator[tuple[str, Any]]:
         for implementation in self._implementations[hook]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
+from plugins.payments.sandbox_command import sandbox_gateway
 from plugins.payments.sandbox_ledger import Charge, Entry, Ledger
 from plugins.payments.sandbox_remote import RemoteSandbox
 from plugins.payments.sandbox_webhooks import read_secret
@@ -136,3 +137,7 @@ class SandboxPlugin:
         if self._context.settings["gateway_url"]:
             return [RemoteSandbox(self._context.settings, SandboxProvider.capabilities)]
         return [SandboxProvider(self._context)]
+
+    @hookimpl
+    def register_commands(self) -> list[object]:
+        return [] if self._context.mode == "live" else [sandbox_gateway]
