@@ -112,7 +112,7 @@ class TokenOut(Answer):
 
 @blueprint.post("")
 @needs("accounts")
-@blueprint.arguments(NewAccount)
+@blueprint.arguments(NewAccount, example={"name": "Acme, S.L.", "email": "ana@acme.example", "country": "ES", "locale": "es"})
 @blueprint.response(201, AccountOut)
 @keyed(whole=False)
 def create_account(body):

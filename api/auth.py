@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import wraps
 from typing import Any
 
 from flask import g, request
 
 from api.http import caller, documented, engine
-from core.access import NOBODY, Caller, identify
+from core.access import NOBODY, identify
 from core.errors import Unauthorized
 
 BEARER = {"type": "http", "scheme": "bearer", "description": "A secret key (`sk_...`) or an account token (`at_...`)."}
@@ -26,9 +27,10 @@ def identify_caller() -> None:
     if not request.path.startswith("/v1/"):
         return
     engine().refresh_clock()
-    kind, _, secret = request.headers.get("Authorization", "").partition(" ")
-    bearer = (secret.strip() or "-") if kind else None
-    g.caller = identify(engine(), bearer if kind.lower() in ("", "bearer") else "-", request.headers.get("Cart-Secret"))
+    header = request.headers.get("Authorization", "")
+    scheme, _, secret = header.partition(" ")
+    shown = secret.strip() if scheme.lower() == "bearer" else ""  # which is the secret of nobody
+    g.caller = identify(engine(), shown if header else None, request.headers.get("Cart-Secret"))
 
 
 def needs(scope: str | None = None, *, or_cart_secret: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -42,7 +44,7 @@ def needs(scope: str | None = None, *, or_cart_secret: bool = False) -> Callable
         @wraps(view)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             if or_cart_secret and scope not in caller().scopes and caller().cart_secret is not None:
-                g.caller = Caller(NOBODY.id, NOBODY.scopes, anonymous=True, cart_secret=caller().cart_secret)
+                g.caller = replace(NOBODY, cart_secret=caller().cart_secret)
             elif scope is not None:
                 caller().need(scope)
             elif caller().anonymous:

@@ -16,6 +16,7 @@ from core.errors import ValidationFailed
 from core.payments import PaymentChoice
 from core.quotes import quote_document
 
+EXAMPLE = {"account": "acc_...", "lines": [{"mode": "buy", "plan": "gotomeeting-professional", "interval": "month", "seats": 5}]}
 blueprint = Blueprint("carts", __name__, url_prefix="/v1/carts", description="What somebody is about to buy, try or change")
 
 
@@ -102,7 +103,7 @@ class Checkout(Schema):
 
 @blueprint.post("")
 @blueprint.doc(security=[{"bearer": []}, {}])
-@blueprint.arguments(NewCart)
+@blueprint.arguments(NewCart, example=EXAMPLE)
 @blueprint.response(201, CartOut)
 @keyed(whole=False)
 def create_cart(body):
@@ -141,7 +142,7 @@ def delete_cart(cart_id, version):
 
 @blueprint.post("/<cart_id>/lines")
 @needs("checkout", or_cart_secret=True)
-@blueprint.arguments(LineIn)
+@blueprint.arguments(LineIn, example=EXAMPLE["lines"][0])
 @blueprint.response(201, CartOut)
 @guarded
 @keyed()
@@ -199,7 +200,7 @@ def get_quote(cart_id):
 
 @blueprint.post("/<cart_id>/checkout")
 @needs("checkout")
-@blueprint.arguments(Checkout)
+@blueprint.arguments(Checkout, example={"quote": "q1...", "payment": {"provider": "sandbox", "token": "tok_ok"}})
 @blueprint.response(201, OrderOut)
 @keyed(required=True, whole=False)
 def check_out(body, cart_id):

@@ -122,7 +122,7 @@ def get_order(order_id):
 
 @blueprint.post("/<order_id>/confirm")
 @needs("checkout")
-@blueprint.arguments(Confirm)
+@blueprint.arguments(Confirm, required=False)
 @blueprint.response(200, OrderOut)
 @keyed(required=True, whole=False)
 def confirm_order(body, order_id):

@@ -46,30 +46,49 @@ class ChangeOut(Answer):
     now = fields.Raw(required=True, allow_none=True)
 
 
+def _member(field: type[fields.Field[Any]], *of_field: Any, description: str, **options: Any) -> fields.Field[Any]:
+    return field(*of_field, required=True, metadata={"description": description}, **options)
+
+
 # What a problem says besides title and detail.
 MEMBERS: dict[type[errors.PuestoError], dict[str, fields.Field[Any]]] = {
-    errors.SeatsOutOfRange: {name: fields.Integer(required=True) for name in ("min", "max", "step")},
-    errors.CurrencyUnsupported: {"currencies": fields.List(fields.String(), metadata={"description": "those that the plan is sold in"})},
-    errors.RefundExceedsPayment: {"refundable": fields.Nested(MoneyOut, required=True, metadata={"description": "what is left"})},
+    errors.SeatsOutOfRange: {
+        "min": _member(fields.Integer, description="the fewest seats that are sold"),
+        "max": _member(fields.Integer, description="the most"),
+        "step": _member(fields.Integer, description="how many more than the fewest can be had at a time"),
+    },
+    errors.CurrencyUnsupported: {
+        "currencies": fields.List(fields.String(), metadata={"description": "those that the plan is sold in, where that is the trouble"})
+    },
+    errors.RefundExceedsPayment: {"refundable": _member(fields.Nested, MoneyOut, description="what is left of the payment")},
     errors.QuoteChanged: {
-        "changes": fields.List(fields.Nested(ChangeOut), required=True),
-        "quote": fields.Nested(QuoteOut, required=True, metadata={"description": "the new one"}),
+        "changes": _member(
+            fields.List, fields.Nested(ChangeOut), description="each figure that differs: its pointer, what it was, what it is"
+        ),
+        "quote": _member(fields.Nested, QuoteOut, description="the new quote"),
     },
-    errors.QuoteExpired: {"quote": fields.Nested(QuoteOut, required=True, metadata={"description": "a fresh one, with the same figures"})},
-    errors.SeatsInUse: {
-        "assigned": fields.List(fields.String(), required=True, metadata={"description": "ids of the users who have a seat"})
+    errors.QuoteExpired: {"quote": _member(fields.Nested, QuoteOut, description="a new quote of the same figures")},
+    errors.SeatsInUse: {"assigned": _member(fields.List, fields.String(), description="ids of the users who have a seat")},
+    errors.NoSeatLeft: {
+        "seats": _member(fields.Integer, description="how many the subscription has"),
+        "assigned": _member(fields.Integer, description="how many of them are assigned"),
     },
-    errors.NoSeatLeft: {"seats": fields.Integer(required=True), "assigned": fields.Integer(required=True)},
     errors.CorporateAccount: {
-        "representative": fields.Nested(Representative, required=True, allow_none=True),
-        "portal": fields.String(required=True, allow_none=True, metadata={"description": "where the representative places orders"}),
+        "representative": _member(fields.Nested, Representative, description="who places the orders", allow_none=True),
+        "portal": _member(fields.String, description="where they do it", allow_none=True),
     },
-    errors.PaymentDeclined: {"decline_code": fields.String(required=True), "retryable": fields.Boolean(required=True)},
-    errors.PaymentActionRequired: {"next_action": fields.Nested(ActionOut, required=True)},
-    errors.PaymentAmountMismatch: {"order": fields.String(required=True, metadata={"description": "its id"})},
-    errors.PaymentProviderUnavailable: {"provider": fields.String(required=True)},
-    errors.PluginFailed: {"plugin": fields.String(required=True), "hook": fields.String(required=True)},
-    errors.RequestInProgress: {"retry_after": fields.Integer(required=True, metadata={"description": "seconds"})},
+    errors.PaymentDeclined: {
+        "decline_code": _member(fields.String, description="why, as a code: `insufficient_funds` and the like"),
+        "retryable": _member(fields.Boolean, description="whether the same method may work later"),
+    },
+    errors.PaymentActionRequired: {"next_action": _member(fields.Nested, ActionOut, description="the step that the bank wants")},
+    errors.PaymentAmountMismatch: {"order": _member(fields.String, description="id of the order that is held")},
+    errors.PaymentProviderUnavailable: {"provider": _member(fields.String, description="its name")},
+    errors.PluginFailed: {
+        "plugin": _member(fields.String, description="its name"),
+        "hook": _member(fields.String, description="what it was asked"),
+    },
+    errors.RequestInProgress: {"retry_after": _member(fields.Integer, description="seconds to wait")},
 }
 
 
@@ -220,7 +239,7 @@ def explain_problem(code):
         raise errors.Missing("There is no problem type {code}.", code=code[:64])
     kind = problem_types()[code]
     text = [_marked(paragraph) for paragraph in (getdoc(kind) or "").split("\n\n")]
-    members = [(name, _marked(field.metadata.get("description", ""))) for name, field in MEMBERS.get(kind, {}).items()]
+    members = [(name, _marked(field.metadata["description"])) for name, field in MEMBERS.get(kind, {}).items()]
     return page_of("problem.html", code=code, status=_status(kind), title=kind.title, text=text, members=members)
 
 

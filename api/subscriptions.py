@@ -101,7 +101,7 @@ def get_subscription(subscription_id):
 
 @blueprint.post("/subscriptions/<subscription_id>/cancel")
 @needs("checkout")
-@blueprint.arguments(Cancel)
+@blueprint.arguments(Cancel, required=False)
 @blueprint.response(200, SubscriptionOut)
 @guarded
 @keyed()

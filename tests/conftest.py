@@ -1,23 +1,33 @@
 """Every test may ask for a whole shop (`shop`, `open_shop`) and for a client of its HTTP API (`client`)."""
 
 import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Thread
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import pytest
 from flask import Flask
 from hypothesis import settings
+from werkzeug.serving import make_server
 
 from api.app import create_app
 from core.access import SCOPES, create_key
 from puesto.testing.shop import Shop, open_shop, shop
 from tests.api.contract import contract
+from tests.databases import database_in, postgresql
 
-__all__ = ["open_shop", "shop"]
+__all__ = ["database_in", "open_shop", "postgresql", "shop"]
 
 # A busy machine is no failure.
 settings.register_profile("any_machine", deadline=None)
 settings.load_profile("any_machine")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--database", choices=["sqlite", "postgresql"], default="sqlite", help="what shops in tests run on")
+
 
 APPS: WeakKeyDictionary[Shop, Flask] = WeakKeyDictionary()
 
@@ -70,6 +80,19 @@ class Client:
         if quote["payment_required"]:
             body["payment"] = {"provider": "sandbox", "token": token}
         return self.post(f"/v1/carts/{cart}/checkout", body, **options)
+
+
+@contextmanager
+def serving(shop: Shop) -> Iterator[str]:
+    """The shop's API on a real socket, a thread per request; its address."""
+    server = make_server("127.0.0.1", 0, app_of(shop), threaded=True)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
 
 
 def problem(answer: Any) -> tuple[Any, ...]:

@@ -26,7 +26,7 @@ MAX_ATTEMPTS = 12
 FIRST_PAUSE = timedelta(seconds=5)
 LONGEST_PAUSE = timedelta(hours=6)
 # A claim lasts longer than any hook's deadline; after it, the worker that took the delivery counts as dead.
-CLAIM = timedelta(minutes=5)
+CLAIM = timedelta(seconds=90)
 # Seconds that a worker waits for the subscribers it has started to call; slower ones go on without it.
 PATIENCE = 10.0
 BATCH = 500

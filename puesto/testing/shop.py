@@ -14,7 +14,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any
@@ -174,7 +174,13 @@ def _noon(day: str) -> datetime:
 
 
 @pytest.fixture
-def open_shop(tmp_path: Path) -> Iterator[Any]:
+def database_in() -> Callable[[Path], str]:
+    """Where the database of a shop in a folder is. Override it to run the same tests on another database."""
+    return lambda folder: f"sqlite:///{folder / 'shop.db'}"
+
+
+@pytest.fixture
+def open_shop(tmp_path: Path, database_in: Callable[[Path], str]) -> Iterator[Any]:
     """open_shop(plugins={...}, **settings) opens a shop that is closed when the test ends.
 
     Each has a folder of its own, unless it is told one: `open_shop(folder=shop.folder)` is another process on the same database.
@@ -190,7 +196,7 @@ def open_shop(tmp_path: Path) -> Iterator[Any]:
     ) -> Shop:
         folder = folder or tmp_path / f"shop{len(shops)}"
         folder.mkdir(exist_ok=True)
-        shops.append(Shop(folder, plugins, tables, **settings))
+        shops.append(Shop(folder, plugins, tables, **{"database": database_in(folder), "data": str(folder / "data"), **settings}))
         return shops[-1]
 
     yield build

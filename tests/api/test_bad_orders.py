@@ -1,14 +1,13 @@
 """Orders out of turn: of a stale quote, of an empty cart, a second time, at the same moment. Nothing is charged or written twice."""
 
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier, Thread
+from threading import Barrier
 
 import httpx
 import pytest
-from werkzeug.serving import make_server
 
 from tests.api.scene import CARD, SEAT, WEBINAR, Scene, charges, quoted, state
-from tests.conftest import Client, app_of, problem
+from tests.conftest import Client, problem, serving
 
 
 @pytest.fixture
@@ -83,30 +82,19 @@ def test_a_cart_is_ordered_once(client, shop, scene):
     assert state(shop) == before
 
 
-@pytest.fixture
-def served(shop):
-    """The shop's API on a real socket, a thread per request; its address."""
-    server = make_server("127.0.0.1", 0, app_of(shop), threaded=True)
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-
-
-def test_a_cart_ordered_by_two_at_the_same_moment_is_ordered_once(client, shop, scene, served):
+def test_a_cart_ordered_by_two_at_the_same_moment_is_ordered_once(client, shop, scene):
     body = {"quote": quoted(client, scene.cart["id"]), "payment": CARD}
     together = Barrier(2)
 
-    def order(key):
-        with httpx.Client(base_url=served, timeout=30) as http:
+    def order(address, key):
+        with httpx.Client(base_url=address, timeout=30) as http:
             http.get("/healthz")  # connected: from here on it is a race
             together.wait()
             headers = {"Authorization": f"Bearer {client.secret}", "Idempotency-Key": key}
             return http.post(f"/v1/carts/{scene.cart['id']}/checkout", json=body, headers=headers)
 
-    with ThreadPoolExecutor(2) as threads:
-        answers = sorted(threads.map(order, ("one", "two")), key=lambda answer: answer.status_code)
+    with serving(shop) as address, ThreadPoolExecutor(2) as threads:
+        answers = sorted(threads.map(order, [address] * 2, ("one", "two")), key=lambda answer: answer.status_code)
 
     rows = shop.rows()
     assert [answer.status_code for answer in answers] == [201, 409]

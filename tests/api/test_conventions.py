@@ -57,6 +57,16 @@ def test_an_unknown_field_is_refused(shop, scene, operation):
     assert shop.rows() == before
 
 
+@pytest.mark.parametrize("operation", operations(lambda operation: operation.method == "PATCH"), ids=str)
+def test_a_change_of_nothing_changes_nothing(shop, scene, operation):
+    known, before = scene.client.send("PATCH", scene.path(operation), scene.body(operation)).json, shop.rows()
+
+    answer = scene.client.send("PATCH", scene.path(operation), {})
+
+    assert (answer.status_code, answer.json) == (200, known)
+    assert shop.rows() == before
+
+
 @pytest.mark.parametrize("operation", WITH_BODY, ids=str)
 @pytest.mark.parametrize("body", [[], "text", 5, None, True], ids=["list", "text", "number", "null", "boolean"])
 def test_a_body_that_is_no_object_is_refused(shop, scene, operation, body):
@@ -143,3 +153,17 @@ def test_a_person_gets_a_page_in_their_language_when_the_bank_sends_them_back(cl
 
     assert '<html lang="es">' in page
     assert "<h1>Pagado</h1>" in page
+
+
+def test_pages_and_health_are_there_while_the_database_is_away(open_shop):
+    client = Client(open_shop())
+    client.shop.engine.db.close_all()
+    for file in client.shop.folder.glob("shop.db*"):
+        file.write_bytes(b"no database" * 1000)
+
+    here = [client.get(path, bearer=None).status_code for path in ("/healthz", "/openapi.json", "/docs", "/problems/not-found")]
+    away = [client.get(path, bearer=None) for path in ("/readyz", "/v1/products")]
+
+    assert here == [200] * 4
+    assert [problem(answer) for answer in away] == [(503, "database-unavailable")] * 2
+    assert {answer.headers["Retry-After"] for answer in away} == {"5"}

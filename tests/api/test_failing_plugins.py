@@ -79,6 +79,7 @@ def seat(method, who):
 
 
 AT_START = ("register_products", "register_payment_providers")
+ON_THE_COMMAND_LINE = ("register_commands",)
 CLOSED = {"calculate_tax": [review], "find_tax_rate": [review], "validate_tax_id": [put_number, open_account]}
 SKIPPED = ("find_cart_warnings",)
 NEWS = {  # what makes the news, and what is answered although somebody can't bear to hear them
@@ -98,7 +99,7 @@ NEWS = {  # what makes the news, and what is answered although somebody can't be
 
 
 def test_the_tables_name_every_hook(shop):
-    assert {*AT_START, *CLOSED, *SKIPPED, *NEWS, "provision"} == shop.engine.plugins.policies.keys()
+    assert {*AT_START, *ON_THE_COMMAND_LINE, *CLOSED, *SKIPPED, *NEWS, "provision"} == shop.engine.plugins.policies.keys()
 
 
 @pytest.mark.parametrize("hook", AT_START)
@@ -108,6 +109,13 @@ def test_a_plugin_that_can_not_register_stops_the_start(open_shop, hook):
 
     assert failed.value.extra == {"plugin": "failing", "hook": hook}
     assert SECRET not in str(failed.value)
+
+
+@pytest.mark.parametrize("hook", ON_THE_COMMAND_LINE)
+def test_a_fault_of_the_command_line_is_none_of_the_api(open_shop, hook):
+    scene = Scene(Client(open_shop(plugins={"failing": failing(hook)})))
+
+    assert buy(scene).json["status"] == "completed"
 
 
 @pytest.mark.parametrize(("hook", "ask"), [(hook, ask) for hook, requests in CLOSED.items() for ask in requests])

@@ -1,11 +1,15 @@
 """Idempotency-Key: the same request gets the first answer, whatever happens in between."""
 
+import itertools
 import json
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from threading import Barrier
 
 import pytest
 
+from api.app import create_app
+from api.http import keyed
 from core.engine.idempotency import IdempotencyKey
 from tests.api.contract import operations
 from tests.api.providers import Patient
@@ -81,6 +85,15 @@ def test_the_secret_of_a_cart_is_told_once_and_kept_nowhere(client, shop, bearer
 
     assert first["id"] != second["id"]
     assert first["secret"] != second["secret"]
+    assert shop.count(IdempotencyKey) == 0
+
+
+def test_strangers_share_no_answers(shop):
+    app, counted = create_app(shop.engine), itertools.count(1)
+    app.add_url_rule("/v1/count", view_func=keyed()(lambda: {"count": next(counted)}), endpoint="count", methods=["POST"])
+    ask = partial(app.test_client().post, "/v1/count", headers={"Idempotency-Key": "mine"})
+
+    assert [ask().json["count"], ask().json["count"]] == [1, 2]
     assert shop.count(IdempotencyKey) == 0
 
 

@@ -97,6 +97,18 @@ def test_a_member_does_not_get_at_the_carts_of_the_account(client, shop, scene, 
     assert shop.rows() == before
 
 
+def test_a_cart_for_an_account_takes_the_scope_that_one_for_nobody_does_not(client, shop):
+    body, narrow = {"account": shop.account.id}, Client(shop, ("catalog:read", "accounts", "billing", "staff"))
+    member = client.token(shop.add_user(role="member"))
+    before = shop.rows()
+
+    refused = [narrow.post("/v1/carts", body), client.post("/v1/carts", body, bearer=member), client.post("/v1/carts", body, bearer=None)]
+
+    assert [problem(answer) for answer in refused] == [(403, "forbidden"), (403, "forbidden"), (401, "unauthorized")]
+    assert shop.rows() == before
+    assert client.post("/v1/carts", {"country": "ES", "currency": "EUR"}, bearer=None).status_code == 201
+
+
 def test_a_billing_contact_buys_and_changes_but_is_no_staff(client, shop, scene):
     token = client.token(scene.user)
 

@@ -105,6 +105,7 @@ def test_every_sentence_of_a_library_in_the_file_can_be_said():
         ("fr", "en", "fr"),
         ("fr, es;q=0.9", "es", "fr"),
         ("es;q=0, de;q=0.5", "en", "de"),
+        ("es;q=0", "en", "en"),
         ("*", "en", "en"),
         ("en;q=0.3, es;q=0.7", "es", "es"),
         ("../../etc/passwd", "en", "en"),

@@ -146,15 +146,15 @@ def test_a_cart_is_claimed_once_and_only_for_an_account_of_ones_own(shop):
 @pytest.mark.parametrize(("mode", "seats"), [("keep", 2), ("replace", 3), ("sum", 5)])
 def test_lines_alike_keep_replace_or_sum_their_seats_and_others_come_along(shop, mode, seats):
     yearly = {**BUY, "interval": "year"}
-    cart, (other, _) = shop.cart(BUY, BUSINESS), of_nobody(shop, {**BUY, "seats": 3}, TRY, yearly)
+    cart, (other, _) = shop.cart(BUY, BUSINESS), of_nobody(shop, yearly, {**BUY, "seats": 3}, TRY)
 
     merge_carts(shop.engine, cart.id, other.id, INTERNAL, mode)
 
     assert seats_by_plan(shop, cart) == [
         ("gotoassist-standard", seats),
         ("gotomeeting-business", 10),
-        ("gotowebinar-professional", 3),
         ("gotoassist-standard", 2),
+        ("gotowebinar-professional", 3),
     ]
     assert {line.account for line in lines_of(shop.engine, cart)} == {shop.account.id}
     assert shown(shop, other)["status"] == "merged"

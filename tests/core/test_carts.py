@@ -216,6 +216,7 @@ def test_every_edit_puts_the_expiry_off_and_an_expired_cart_is_only_looked_at(sh
     shop.on("2026-03-30")
     add_line(shop.engine, cart.id, INTERNAL, LineInput(**BUY))
 
+    assert shown(shop, cart)["expires_at"] == "2026-04-29T12:00:00.000Z"
     shop.clock.move_to(shop.refresh(cart).expires_at - timedelta(seconds=1))
     assert len(shop.quote(cart).lines) == 2
     shop.on("2026-04-29")

@@ -8,7 +8,7 @@ from core.access import INTERNAL
 from core.accounts import update_account
 from core.checkout import confirm_order
 from core.engine.idempotency import KeyedRequest
-from core.errors import PaymentDeclined, QuoteChanged, SeatsOutOfRange, TransitionInvalid
+from core.errors import PaymentDeclined, PlanUnavailable, QuoteChanged, SeatsOutOfRange, TransitionInvalid
 from core.invoices import Invoice, invoice_document
 from core.seats import assigned_users
 from puesto import ChangePolicy, Plan, Price, Product, eur, hookimpl
@@ -309,15 +309,18 @@ def test_seats_that_go_are_taken_from_those_named_and_then_from_the_last_who_cam
 
 
 def test_who_loses_a_seat_at_the_period_end_keeps_it_until_then(shop):
-    subscription = shop.buy("gotoassist-standard", seats=2)
+    subscription = shop.buy("gotoassist-professional", seats=2)
     users = [shop.add_user(), shop.add_user()]
     shop.assign(subscription, *users)
+    change = {"mode": "change", "subscription": subscription.id, "plan": "gotoassist-standard", "seats": 1}
 
-    shop.order(shop.cart({"mode": "change", "subscription": subscription.id, "seats": 1, "release": [users[1].id]}))
+    shop.order(shop.cart({**change, "release": [users[1].id]}))
 
     assert assigned_users(shop.engine, subscription) == [user.id for user in users]
     assert [each["release"] for each in shop.show(subscription)["pending_changes"]] == [[users[1].id]]
     assert shop.events("seat.released") == []
+    shop.change(subscription, seats=3)
+    assert [each["release"] for each in shop.show(subscription)["pending_changes"]] == [[]]
 
 
 class Club:
@@ -349,3 +352,38 @@ def test_a_plan_has_policies_of_its_own(open_shop, changes, expected, runs, left
 
     assert bill(order) == expected
     assert (period(shop, subscription), waiting(shop, subscription)) == (runs, left)
+
+
+class Ladder:
+    """A product that gets a plan below its first one."""
+
+    def __init__(self, *names):
+        self.names = names
+
+    @hookimpl
+    def register_products(self):
+        prices = [Price.per_seat("month", eur("10.00"))]
+        plans = [Plan(f"club-{name}", {"en": name}, tier, prices) for tier, name in enumerate(self.names, 1)]
+        return [Product("club", {"en": "Club"}, plans)]
+
+
+def test_up_and_down_go_by_the_tiers_that_plans_have_now(open_shop):
+    before = open_shop(plugins={"club": Ladder("basic")})
+    subscription = before.buy("club-basic")
+    shop = open_shop(plugins={"club": Ladder("lite", "basic")}, folder=before.folder)
+
+    shop.change(subscription, plan="club-lite")
+
+    assert waiting(shop, subscription) == [("2026-04-01", "club-lite", None, None)]
+
+
+def test_a_plan_that_has_left_the_catalog_is_left_by_the_tier_it_had(open_shop):
+    before = open_shop(plugins={"club": Ladder("lite", "basic")})
+    subscription = before.buy("club-basic")
+    shop = open_shop(plugins={"club": Ladder("lite")}, folder=before.folder)
+
+    with pytest.raises(PlanUnavailable):
+        shop.change(subscription, seats=2)
+    shop.change(subscription, plan="club-lite")
+
+    assert waiting(shop, subscription) == [("2026-04-01", "club-lite", None, None)]

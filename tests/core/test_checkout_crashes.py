@@ -34,18 +34,24 @@ class PowerCut(BaseException):
 
 
 class Fuse:
-    """Cuts the power before the `at`-th commit or call of the provider: in between, nothing changes on any disk."""
+    """Cuts the power before the `at`-th commit or call of the provider: in between, nothing changes on any disk.
 
-    def __init__(self, shop: Shop, at: int) -> None:
+    statements: before the `at`-th statement that writes, too.
+    """
+
+    def __init__(self, shop: Shop, at: int, *, statements: bool = False) -> None:
         self._left, self.blown = at, False
         database, provider = shop.engine.db.raw(), shop.engine.providers["sandbox"]
         database.commit = self._behind(database.commit)
+        if statements:
+            database.begin, database.execute_sql = self._behind(database.begin), self._behind(database.execute_sql)
         for name in ("initiate_payment", "save_method", "confirm_payment", "retrieve_payment", "refund_payment"):
             setattr(provider, name, self._behind(getattr(provider, name)))
 
     def _behind(self, call: Any) -> Any:
         def guarded(*args: Any) -> Any:
-            self._left -= 1
+            reads = bool(args) and str(args[0]).startswith("SELECT")
+            self._left -= 0 if reads else 1
             self.blown = self.blown or not self._left
             if self.blown:
                 raise PowerCut
@@ -196,11 +202,11 @@ def check_books(buyer: Buyer) -> None:
     assert sorted(told) == [order.id for order in db.all(Order.select().where(Order.account == buyer.account.id)) if order.completed_at]
 
 
-def dying_buyers(street: Street, story: Story) -> Iterator[Buyer]:
+def dying_buyers(street: Street, story: Story, **options: Any) -> Iterator[Buyer]:
     """A buyer whose process dies at the first point of the story, one at the second, ... and one who is not disturbed."""
     for at in count(1):
         buyer = Buyer(street, story)
-        fuse = Fuse(street.shop, at)
+        fuse = Fuse(street.shop, at, **options)
         with suppress(PowerCut):
             buyer.go_on()
         street.restart()
@@ -233,6 +239,17 @@ def test_recovery_settles_what_its_buyer_left_behind_though_it_dies_too(tmp_path
         recover_dying(street)
 
         check_books(buyer)
+
+
+def test_between_two_statements_it_is_no_different(tmp_path):
+    street = Street(tmp_path)
+
+    for buyer in dying_buyers(street, STORIES["paid in part with credit"], statements=True):
+        buyer.go_on()
+        street.recover()
+
+        check_books(buyer)
+        assert buyer.orders[-1].status == "completed"
 
 
 @every_story

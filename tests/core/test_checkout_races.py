@@ -15,10 +15,11 @@ from core.invoices import Invoice
 from core.orders import Order
 from core.payments import Payment, PaymentChoice, Refund, reference
 from core.recovery import recover
-from core.refunds import refund_order
+from core.refunds import refund_order, settle_refund
 from core.subscriptions import Subscription, Trial
+from puesto import ProviderTimeout
 from puesto.testing.shop import INTERNAL
-from tests.core.gateway import GatewayPlugin
+from tests.core.gateway import GatewayPlugin, raises
 
 SEAT = {"mode": "buy", "plan": "gotoassist-standard", "seats": 1, "interval": "month"}
 FREE_TRIAL = {"mode": "trial", "plan": "gotoassist-standard", "seats": 1}
@@ -174,6 +175,21 @@ def test_refunds_at_once_never_exceed_the_payment(shop):
     assert kinds(answers) == {int: 1, RefundExceedsPayment: 3}
     assert [charge.refunded.amount for charge in shop.engine.providers["sandbox"].charges()] == [14_52]
     assert (shop.count(Refund), shop.engine.db.first(Payment.select()).refunded) == (1, 14_52)
+
+
+def test_a_refund_that_many_settle_at_once_is_settled_once(open_shop):
+    shop = open_shop(plugins={"sandbox": GatewayPlugin})
+    gateway = shop.engine.providers["sandbox"]
+    order = shop.order(shop.cart(SEAT))["id"]
+    gateway.instead["refund_payment"] = raises(ProviderTimeout("silence"))
+    refund_order(shop.engine, order, INTERNAL, amount=None, reason="wrong", request=KeyedRequest("refund", "key", b""))
+    gateway.instead.clear()
+    refund = shop.engine.db.first(Refund.select()).id
+
+    at_once(shop, [lambda: settle_refund(shop.engine, refund)] * 4)
+
+    assert [charge.refunded.amount for charge in gateway.charges()] == [14_52]
+    assert len(shop.events("payment.refunded")) == 1
 
 
 def test_two_workers_recover_an_order_once(open_shop):

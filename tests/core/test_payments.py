@@ -12,7 +12,7 @@ from core.engine.idempotency import KeyedRequest
 from core.errors import CorporateAccount, Missing, PaymentProviderUnavailable, ValidationFailed
 from core.invoices import Invoice
 from core.orders import Order, order_document
-from core.payment_methods import PaymentMethod
+from core.payment_methods import PaymentMethod, add_method
 from core.payments import PaymentChoice
 from core.refunds import refund_order
 from puesto import (
@@ -23,8 +23,10 @@ from puesto import (
     ProviderMisconfigured,
     ProviderTimeout,
     ProviderUnavailable,
+    SavedMethod,
     TaxIdRejected,
     eur,
+    hookimpl,
 )
 from puesto.testing.shop import INTERNAL
 from tests.core.gateway import GatewayPlugin, answers, hangs, raises
@@ -36,6 +38,16 @@ FREE_TRIAL = {"mode": "trial", "plan": "gotoassist-standard", "seats": 1}
 CUSTOMER = Caller("usr_1", frozenset({"checkout"}))
 REPRESENTATIVE = {"name": "Eva Gil", "email": "eva@seller.example", "portal": "https://portal.seller.example"}
 TERMS = PaymentChoice("invoice_terms")
+
+
+class SecondGateway(GatewayPlugin):
+    """A provider beside the sandbox."""
+
+    @hookimpl
+    def register_payment_providers(self) -> list[Any]:
+        (provider,) = super().register_payment_providers()
+        provider.name = "second"
+        return [provider]
 
 
 @pytest.fixture
@@ -111,6 +123,18 @@ def test_another_accounts_method_does_not_pay(shop):
 
     assert [error.pointer for error in refused.value.errors] == ["/payment/payment_method"]
     assert charges(shop) == [("captured", 14_52)]
+
+
+def test_a_stored_method_pays_with_its_own_provider(open_shop):
+    shop = open_shop(plugins={"second": SecondGateway})
+    method = add_method(shop.engine, shop.account.id, INTERNAL, "sandbox", SavedMethod("ref_1", "visa", "4242"))
+    before = shop.rows()
+
+    with pytest.raises(ValidationFailed) as refused:
+        check_out(shop, shop.cart(SEAT), PaymentChoice("second", payment_method=method.id))
+
+    assert [error.pointer for error in refused.value.errors] == ["/payment/provider"]
+    assert shop.rows() == {**before, "cart": 1, "cart_line": 1}
 
 
 # --- corporate accounts

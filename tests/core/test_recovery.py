@@ -2,12 +2,13 @@
 
 import threading
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 
 from core.carts import Cart
-from core.checkout import cancel_order, checkout, settle
+from core.checkout import buyer_returned, cancel_order, checkout, settle
 from core.engine.idempotency import KeyedRequest
 from core.errors import PaymentAmountMismatch
 from core.orders import Order, OrderLine
@@ -22,6 +23,10 @@ SEAT = {"mode": "buy", "plan": "gotoassist-standard", "seats": 1, "interval": "m
 DUE = eur("14.52")  # 12.00 x 1.21
 CARD_TRIAL = {"mode": "trial", "plan": "gotomeeting-essentials", "seats": 1}
 PENDING = PaymentResult("processing", DUE)
+
+
+class PowerCut(BaseException):
+    """The process is gone."""
 
 
 @pytest.fixture
@@ -73,6 +78,26 @@ def test_a_charge_that_was_never_answered_is_found_and_completed(shop):
     assert books(shop) == [("captured", 14_52, 0)]
 
 
+def test_a_request_that_died_after_the_charge_finds_it_when_repeated(shop):
+    def die_after_it(real, request):
+        real(request)
+        raise PowerCut
+
+    cart, calls = shop.cart(SEAT), gateway(shop).calls
+    payment, request = PaymentChoice("sandbox", token="tok_ok"), KeyedRequest("checkout", "key", b"")
+    call = partial(checkout, shop.engine, cart.id, INTERNAL, quote=shop.quote(cart).seal, payment=payment, purchase_order=None)
+    gateway(shop).instead["initiate_payment"] = die_after_it
+    with pytest.raises(PowerCut):
+        call(request=request)
+    shop.clock.move_to(shop.clock.now() + timedelta(seconds=60))
+
+    answer = call(request=request)
+
+    assert (answer.body["status"], answer.replayed) == ("completed", False)
+    assert calls == ["initiate_payment", "retrieve_payment"]
+    assert books(shop) == [("captured", 14_52, 0)]
+
+
 def test_a_payment_that_the_provider_never_heard_of_has_failed(shop):
     cart = shop.cart(CARD_TRIAL)
     gateway(shop).instead["save_method"] = raises(ProviderTimeout("the line is dead"))
@@ -117,6 +142,20 @@ def test_a_buyer_who_agreed_but_never_came_back_has_bought(shop):
 
     assert status(shop, order) == "completed"
     assert books(shop) == [("captured", 14_52, 0)]
+
+
+def test_a_buyer_who_comes_back_while_recovery_asks_has_bought(shop):
+    order = shop.order(shop.cart(SEAT), token="tok_3ds")
+
+    def answer_late(real, payment):
+        answer = real(payment)
+        assert buyer_returned(shop.engine, order["id"], {}) == "completed"
+        return answer
+
+    gateway(shop).instead["retrieve_payment"] = answer_late
+    later(shop, hours=1)
+
+    assert (status(shop, order), payment_of(shop, order).status) == ("completed", "captured")
 
 
 # --- asking again
@@ -198,6 +237,29 @@ def test_money_for_an_order_that_was_given_up_goes_back_once(shop, caplog, give_
     assert (shop.count(Refund), shop.count(Subscription)) == (1, charged - 1)
     assert [event["subject"] for event in shop.events("payment.refunded")] == [order["id"]]
     assert f"order {order['id']} is cancelled, yet payment {payment.id} went through" in caplog.text
+
+
+def test_it_goes_back_once_however_often_it_is_reported(shop):
+    order = shop.order(shop.cart(SEAT), token="tok_3ds")
+    cancel_order(shop.engine, order["id"], INTERNAL)
+    approve_at_the_bank(shop, order)
+
+    for _ in range(3):
+        settle(shop.engine, payment_of(shop, order), PaymentResult("captured", DUE))
+        later(shop, minutes=1)
+
+    assert (shop.count(Refund), books(shop)) == (1, [("captured", 14_52, 14_52)])
+
+
+def test_a_card_that_is_stored_too_late_gives_nothing_back(shop):
+    order = shop.order(shop.cart(CARD_TRIAL), token="tok_3ds")
+    cancel_order(shop.engine, order["id"], INTERNAL)
+    approve_at_the_bank(shop, order)
+
+    later(shop, hours=1)
+
+    assert (status(shop, order), payment_of(shop, order).status) == ("cancelled", "captured")
+    assert (shop.engine.db.get(Order, order["id"]).problem, shop.count(Refund), shop.count(Subscription)) == (None, 0, 0)
 
 
 def test_a_call_that_got_through_after_all_is_paid_back(shop):
