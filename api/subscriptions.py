@@ -13,7 +13,6 @@ from api.languages import locale
 from api.schemas import ID, INTERVALS, AccountPageQuery, Answer, Choice, Day, Instant, NextChargeOut, PageQuery, PeriodOut, paged
 from core import seats, subscriptions
 from core.access import find
-from core.engine.values import to_json
 
 blueprint = Blueprint("subscriptions", __name__, url_prefix="/v1", description="What an account has, and who uses it")
 
@@ -127,7 +126,7 @@ def reactivate_subscription(subscription_id, version):
 def list_seats(query, subscription_id):
     """List who has a seat, those who got theirs last first."""
     here = seats.SeatAssignment.subscription == _found(subscription_id).id
-    return listed(seats.SeatAssignment, query, lambda seat: {"user": seat.user, "assigned_at": to_json(seat.assigned_at)}, here)
+    return listed(seats.SeatAssignment, query, seats.seat_document, here)
 
 
 @blueprint.post("/subscriptions/<subscription_id>/seats")

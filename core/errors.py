@@ -14,10 +14,13 @@ from typing import Any, ClassVar
 
 @dataclass(frozen=True)
 class Message:
-    """A sentence to show: an English template and its parameters."""
+    """A sentence to show: an English template and its parameters. Raises KeyError at once where one is missing."""
 
     template: str
     params: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        str(self)
 
     def __str__(self) -> str:
         return self.template.format(**self.params) if self.params else self.template

@@ -10,6 +10,7 @@ from core.access import Caller, find, missing
 from core.accounts import Account
 from core.engine.database import InstantField, Row, refers_to
 from core.engine.engine import Engine
+from core.engine.settings import base_url_of
 from core.engine.values import new_id, to_json
 from core.errors import PaymentActionRequired, ValidationFailed
 from core.hooks.payments import Customer, PaymentRequest, PaymentResult, ProviderTimeout, ProviderUnavailable, SavedMethod
@@ -53,7 +54,7 @@ def save_at_provider(engine: Engine, account_id: str, caller: Caller, provider_n
         amount=zero(account.currency),
         customer=customer_of(account),
         idempotency_key=setup,
-        return_url=engine.settings["base_url"],
+        return_url=base_url_of(engine.settings),
         locale=account.locale,
         token=token,
         save_method=True,

@@ -12,6 +12,7 @@ import peewee
 from core.accounts import Account
 from core.engine.database import InstantField, JsonField, Row, refers_to
 from core.engine.engine import Engine
+from core.engine.settings import base_url_of
 from core.engine.values import new_id, to_json
 from core.errors import PaymentProviderUnavailable, ValidationFailed
 from core.hooks.payments import (
@@ -172,7 +173,7 @@ def begin_at_provider(
         amount=payment.money,
         customer=customer_of(account, purchase_order),
         idempotency_key=payment.id,
-        return_url=f"{engine.settings['base_url']}/v1/orders/{payment.order}/return",
+        return_url=f"{base_url_of(engine.settings)}/v1/orders/{payment.order}/return",
         locale=locale,
         token=token,
         method=method.reference if method else None,

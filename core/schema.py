@@ -31,17 +31,19 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 def upgrade(engine: Engine) -> list[str]:
     """Apply the migrations that are missing, in order, each in a transaction; their names."""
-    return list(_runner(engine).up())
+    with engine.db.guarded():
+        return list(_runner(engine).up())
 
 
 def pending(engine: Engine) -> list[str]:
-    """Names of the migrations that are missing."""
-    return [migration.name for migration in _runner(engine).status() if migration.applied is None]
+    """Names of the migrations that are missing. Raises DatabaseUnavailable."""
+    return [name for name, applied in status(engine) if applied is None]
 
 
 def status(engine: Engine) -> list[tuple[str, datetime | None]]:
     """Every migration, and when it was applied (None: it is missing)."""
-    return [(migration.name, migration.applied) for migration in _runner(engine).status()]
+    with engine.db.guarded():
+        return [(migration.name, migration.applied) for migration in _runner(engine).status()]
 
 
 def check(engine: Engine) -> None:

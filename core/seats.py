@@ -118,10 +118,9 @@ def assigned_users(engine: Engine, subscription: Subscription) -> list[str]:
     return [row.user for row in engine.db.all(query.order_by(SeatAssignment.id))]
 
 
-def list_seats(engine: Engine, subscription: Subscription) -> list[dict[str, Any]]:
-    """Who has a seat, as the API shows it."""
-    query = SeatAssignment.select().where(SeatAssignment.subscription == subscription.id).order_by(SeatAssignment.id)
-    return [{"user": seat.user, "assigned_at": to_json(seat.assigned_at)} for seat in engine.db.all(query)]
+def seat_document(seat: SeatAssignment) -> dict[str, Any]:
+    """Who has a seat, and since when, as the API shows it."""
+    return {"user": seat.user, "assigned_at": to_json(seat.assigned_at)}
 
 
 def remove_user(engine: Engine, account_id: str, user_id: str, caller: Caller, version: int | None = None) -> None:

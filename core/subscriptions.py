@@ -355,7 +355,7 @@ def _next_charge(subscription: Subscription) -> dict[str, Any] | None:
     if subscription.next_charge is None or subscription.cancel_at is not None:
         return None
     amount = Money(subscription.next_charge, subscription.currency)
-    return {"date": to_json(subscription.trial_end or subscription.period_end), "amount": to_json(amount)}
+    return {"date": to_json(subscription.period_end), "amount": to_json(amount)}
 
 
 def _change_document(change: SubscriptionChange) -> dict[str, Any]:

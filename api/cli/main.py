@@ -6,7 +6,6 @@ from contextlib import suppress
 from typing import Any
 
 import click
-import peewee
 
 from api.cli.database import db
 from api.cli.demo import demo
@@ -35,8 +34,6 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except PuestoError as error:
             raise Failure(str(error)) from error
-        except peewee.DatabaseError as error:
-            raise Failure(f"the database can't be read or written: {error}") from error
 
 
 def plugin_commands() -> dict[str, click.Command]:

@@ -27,7 +27,6 @@ from api.cli.processes import PATIENCE, configure_logging, keep_handlers_from_ch
 from api.cli.shop import open_shop
 from api.cli.worker import work
 from core.engine.engine import Engine
-from core.engine.settings import CoreSettings
 
 # Requests that one API process works on at a time; further ones queue. Each holds a connection to the database.
 THREADS = 16
@@ -60,7 +59,7 @@ def serve(host: str, port: int, workers: int, until_eof: bool) -> None:
     port = _free(host, port)
     url = _url(host, port)
     with open_shop() as engine:
-        if engine.settings["base_url"] == CoreSettings().fields["base_url"].load_default:
+        if engine.settings["base_url"] is None:
             os.environ["PUESTO_BASE_URL"] = url
         welcome = _welcome(engine, url)
     click.echo(welcome)

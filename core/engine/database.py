@@ -123,7 +123,7 @@ class Database(ABC):
             return
         calls: list[Callable[[], object]] = []
         self._after.calls = calls
-        with self._turn(), self._away_is_503(), self._peewee.transaction():
+        with self._turn(), self.guarded(), self._peewee.transaction():
             yield
         for call in calls:
             _run_and_log(call)
@@ -146,21 +146,21 @@ class Database(ABC):
 
     def all(self, query: peewee.ModelSelect[R]) -> list[R]:
         """Every row of a select, in its order."""
-        with self._away_is_503():
+        with self.guarded():
             return list(query.execute(self._peewee))
 
     def first(self, query: peewee.ModelSelect[R]) -> R | None:
         """The first row of a select, or None."""
-        with self._away_is_503():
+        with self.guarded():
             return next(iter(query.limit(1).execute(self._peewee)), None)
 
     def scalar(self, query: peewee.ModelSelect[R]) -> Any:
         """The first column of the first row."""
-        with self._away_is_503():
+        with self.guarded():
             return query.scalar(self._peewee)
 
     def count(self, query: peewee.ModelSelect[R]) -> int:
-        with self._away_is_503():
+        with self.guarded():
             return int(query.count(self._peewee))
 
     def get(self, model: type[R], row_id: object) -> R | None:
@@ -194,7 +194,8 @@ class Database(ABC):
 
     def update(self, row: Row, **changes: Any) -> None:
         """Change columns of one row, in the database and then here."""
-        self.execute(type(row).update(changes).where(type(row)._meta.primary_key == row._pk))
+        if changes:
+            self.execute(type(row).update(changes).where(type(row)._meta.primary_key == row._pk))
         for name, value in changes.items():
             setattr(row, name, value)
 
@@ -222,7 +223,8 @@ class Database(ABC):
         self._peewee = self._connect()  # connections go with the peewee database that holds them
 
     @contextmanager
-    def _away_is_503(self) -> Iterator[None]:
+    def guarded(self) -> Iterator[None]:
+        """Raises DatabaseUnavailable for what peewee raises where the database is away."""
         try:
             yield
         except (peewee.IntegrityError, peewee.DataError, peewee.ProgrammingError, peewee.NotSupportedError):

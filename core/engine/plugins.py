@@ -24,7 +24,7 @@ import pluggy
 from marshmallow import Schema
 
 from core.engine.clock import Clock
-from core.engine.settings import Secret, check_settings
+from core.engine.settings import Secret, base_url_of, check_settings
 from core.errors import PluginFailed, PuestoError, SettingsInvalid
 from core.hooks import PROJECT, HookPolicy
 from core.hooks.carts import CartHooks
@@ -326,7 +326,7 @@ def build_plugin(found: FoundPlugin, settings: Mapping[str, Any], clock: Clock, 
         return target
     make: Callable[[PluginContext], object] = target
     try:
-        return make(PluginContext(found.name, own, settings["mode"], settings["base_url"], hooks, clock, data_root))
+        return make(PluginContext(found.name, own, settings["mode"], base_url_of(settings), hooks, clock, data_root))
     except (Exception, SystemExit) as error:
         raise SettingsInvalid("plugin {name} can't be started: {error}", name=found.name, error=_in_one_line(error, own)) from error
 

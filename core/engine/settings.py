@@ -90,6 +90,7 @@ class CoreSettings(Schema):
 
     enabled:  names of plugins, in the order in which they are asked; null: all that are installed, by name.
     disabled: names of plugins that are installed but left out.
+    base_url: where the API is reached from outside; null: where `puesto serve` listens.
     data:     the folder for files of plugins; null: beside an SQLite database, else `puesto-data` in the current directory.
     jobs:     the queue of the worker, redis://...; null: a file beside an SQLite database, else tables in PostgreSQL.
     """
@@ -101,13 +102,18 @@ class CoreSettings(Schema):
     database = fields.String(load_default="sqlite:///puesto.db")
     data = fields.String(load_default=None, allow_none=True)
     jobs = fields.String(load_default=None, allow_none=True)
-    base_url = fields.Url(load_default="http://127.0.0.1:8000", require_tld=False)
+    base_url = fields.Url(load_default=None, allow_none=True, require_tld=False)
     enabled = fields.List(fields.String(), load_default=None, allow_none=True)
     disabled = fields.List(fields.String(), load_default=list)
     quote_minutes = fields.Integer(load_default=30, validate=validate.Range(1, 24 * 60))
     cart_days = fields.Integer(load_default=30, validate=validate.Range(1, 365))
     seller = fields.Nested(SellerSettings, load_default=lambda: SellerSettings().load({}))
     plugins = fields.Dict(keys=fields.String(), load_default=dict, validate=_check_tables)
+
+
+def base_url_of(settings: Mapping[str, Any]) -> str:
+    """Where the API is reached: as it is set, else where `puesto serve` listens if nobody says otherwise."""
+    return str(settings["base_url"] or "http://127.0.0.1:8000")
 
 
 def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = None) -> dict[str, Any]:

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from core.access import identify
@@ -21,7 +23,7 @@ def test_a_new_key_stands_alone_on_standard_output_and_opens_its_scopes(puesto):
 
     [secret] = result.stdout.splitlines()
     assert secret.startswith("sk_") and secret not in result.stderr
-    assert "Made the database puesto.db" in result.stderr
+    assert f"Made the database {Path.cwd() / 'puesto.db'}" in result.stderr
     engine = Engine()
     assert identify(engine, secret).scopes == {"accounts", "checkout"}
     engine.close()

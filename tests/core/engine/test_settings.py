@@ -72,7 +72,7 @@ def test_without_file_and_environment_everything_has_a_default(tmp_path, monkeyp
         "database": "sqlite:///puesto.db",
         "data": None,
         "jobs": None,
-        "base_url": "http://127.0.0.1:8000",
+        "base_url": None,
         "enabled": None,
         "disabled": [],
         "quote_minutes": 30,
