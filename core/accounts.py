@@ -93,6 +93,14 @@ def get_account(engine: Engine, account_id: str, caller: Caller) -> Account:
     return find(engine, Account, account_id, caller)
 
 
+def lock_account(engine: Engine, account_id: str) -> Account:
+    """The account, held until the transaction ends. Whatever orders, pays, refunds or gives up for an account begins with it, so
+    that no two such transactions wait for each other in a circle."""
+    account = engine.db.lock(Account, account_id)
+    assert account is not None
+    return account
+
+
 def update_account(engine: Engine, account_id: str, caller: Caller, version: int | None = None, **changes: Any) -> Account:
     """Change an account. A new country drops a VAT number of the old one.
 

@@ -217,6 +217,8 @@ def merge_carts(engine: Engine, cart_id: str, other_id: str, caller: Caller, mod
     if cart_id == other_id:
         raise ValidationFailed("A cart can't be merged with itself.", pointer="/cart")
     with engine.db.transaction():
+        for each in sorted((cart_id, other_id)):  # in the same order, whichever is merged into which
+            get_cart(engine, each, caller, lock=True)
         cart, other = _editable(engine, cart_id, caller, None), _editable(engine, other_id, caller, None)
         if other.account not in (None, cart.account):
             raise missing("cart", other_id)

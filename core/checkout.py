@@ -11,10 +11,11 @@ import logging
 from typing import Any
 
 from core.access import Caller, missing
-from core.accounts import Account
+from core.accounts import Account, lock_account
 from core.carts import Cart, check_open, get_cart, lines_of
 from core.engine.engine import Engine
 from core.engine.idempotency import Answer, IdempotencyKey, KeyedRequest, begin, claim, finish, release
+from core.engine.values import new_id
 from core.errors import (
     CorporateAccount,
     PaymentAmountMismatch,
@@ -67,14 +68,15 @@ def checkout(
         if isinstance(known, IdempotencyKey):
             order_id, resumed = str(known.resource), True
         else:
-            order_id, resumed = place_order(engine, cart_id, caller, quote, payment, purchase_order).id, False
+            order_id, resumed = new_id("ord"), False
             claim(engine, request, order_id)
+            place_order(engine, order_id, cart_id, caller, quote, payment, purchase_order)
     return _carry_on(engine, order_id, payment.token if payment else None, request, resumed=resumed)
 
 
 def place_order(
-    engine: Engine, cart_id: str, caller: Caller, quote: str, payment: PaymentChoice | None, purchase_order: str | None
-) -> Order:
+    engine: Engine, order_id: str, cart_id: str, caller: Caller, quote: str, payment: PaymentChoice | None, purchase_order: str | None
+) -> None:
     """First step: turn an open cart into a pending order with an intent to pay, in one transaction. No provider is called.
 
     An order that waits for the buyer at the bank is given up for the new one. Where nothing has to be paid, the order is
@@ -82,25 +84,23 @@ def place_order(
     Raises Missing, CorporateAccount, CartNotOpen, CartExpired, QuoteChanged, QuoteExpired, ValidationFailed, and as
     `make_quote` does.
     """
-    cart = get_cart(engine, cart_id, caller, lock=True)
-    if cart.account is None:
+    account_id = get_cart(engine, cart_id, caller).account
+    if account_id is None:
         raise ValidationFailed("The cart has no account yet: claim it first.", pointer="/account")
-    waiting = waiting_order(engine, cart.id)
-    if waiting is not None:
+    lock_account(engine, account_id)
+    if (waiting := waiting_order(engine, cart_id)) is not None:
         give_up(engine, waiting)
-    account = engine.db.lock(Account, cart.account)
-    assert account is not None
+    account, cart = lock_account(engine, account_id), get_cart(engine, cart_id, caller, lock=True)
     _check_corporate(account, caller)
     check_open(engine, cart)
     current = make_quote(engine, cart, lines_of(engine, cart), account, caller)
     check_seal(current, quote)
     _check_choice(engine, current, payment, purchase_order)
-    order = write_order(engine, cart, account, current, purchase_order=purchase_order, placed_by=caller.id)
+    order = write_order(engine, order_id, cart, account, current, purchase_order=purchase_order, placed_by=caller.id)
     if payment is None:
         complete_order(engine, order, None)
     else:
         new_payment(engine, account, order.id, payment, current.due_now, needs_method=current.needs_method)
-    return order
 
 
 def _check_corporate(account: Account, caller: Caller) -> None:
@@ -199,12 +199,13 @@ def _mismatch(order: dict[str, Any]) -> PaymentAmountMismatch:
 
 
 def settle(engine: Engine, asked: Payment, result: PaymentResult) -> None:
-    """Write the outcome of a payment and everything that follows from it, in one transaction under the order's lock.
+    """Write the outcome of a payment and everything that follows from it, in one transaction under the account's lock.
 
     May be called any number of times, by whoever learns of an outcome. Money that comes for an order that was given up goes
     back; an amount that is not ours holds the order. Subscribers hear of a failure that has a reason.
     """
     with engine.db.transaction():
+        lock_account(engine, asked.account)
         order, payment = engine.db.lock(Order, asked.order), engine.db.lock(Payment, asked.id)
         assert order is not None and payment is not None
         record_result(engine, payment, result)
@@ -300,6 +301,7 @@ def cancel_order(engine: Engine, order_id: str, caller: Caller, version: int | N
     Raises Missing, PreconditionFailed, TransitionInvalid for one that is paid, or whose payment is under way.
     """
     with engine.db.transaction():
+        lock_account(engine, get_order(engine, order_id, caller).account)
         order = get_order(engine, order_id, caller, lock=True, version=version)
         if order.status != "requires_action":
             raise TransitionInvalid("The order is {status}: only one that waits for the buyer can be cancelled.", status=order.status)

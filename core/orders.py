@@ -93,12 +93,14 @@ class OrderLine(Row):
         table_name = "order_line"
 
 
-def write_order(engine: Engine, cart: Cart, account: Account, quote: Quote, *, purchase_order: str | None, placed_by: str) -> Order:
+def write_order(
+    engine: Engine, order_id: str, cart: Cart, account: Account, quote: Quote, *, purchase_order: str | None, placed_by: str
+) -> Order:
     """The order of a quote, pending, inside the transaction that has made the quote. What it uses and changes is reserved for it."""
     for line in quote.lines:
         reserve(engine, account, cart.id, line.fulfilment, line.document["subscription"])
     order = Order(
-        id=new_id("ord"),
+        id=order_id,
         account=account.id,
         cart=cart.id,
         status="pending",

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TypeVar
 
+from core.accounts import lock_account
 from core.checkout import give_up, settle
 from core.engine.engine import Engine
 from core.errors import PaymentProviderUnavailable
@@ -86,6 +87,7 @@ def _watch(engine: Engine, payment: Payment) -> None:
 def _give_up(engine: Engine, payment: Payment) -> None:
     """An hour at the bank is long enough: what the order holds back is free again."""
     with engine.db.transaction():
+        lock_account(engine, payment.account)
         order = engine.db.lock(Order, payment.order)
         if order is not None and order.status == "requires_action":
             give_up(engine, order)

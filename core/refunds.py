@@ -9,7 +9,7 @@ from typing import Any
 import peewee
 
 from core.access import Caller
-from core.accounts import Account, account_document
+from core.accounts import Account, account_document, lock_account
 from core.engine.engine import Engine
 from core.engine.events import append
 from core.engine.idempotency import Answer, IdempotencyKey, KeyedRequest, begin, claim, finish
@@ -31,6 +31,7 @@ def refund_order(engine: Engine, order_id: str, caller: Caller, *, amount: Money
     Raises Missing, TransitionInvalid for an order that was not paid, RefundExceedsPayment, PaymentProviderUnavailable.
     """
     with engine.db.transaction():
+        lock_account(engine, get_order(engine, order_id, caller).account)
         order = get_order(engine, order_id, caller, lock=True)
         known = begin(engine, request)
         if isinstance(known, Answer):
@@ -110,6 +111,7 @@ def settle_refund(engine: Engine, refund_id: str) -> None:
 
 def _record_refund(engine: Engine, asked: Refund, result: RefundResult) -> None:
     with engine.db.transaction():
+        lock_account(engine, asked.account)
         order, payment = engine.db.lock(Order, asked.order), engine.db.lock(Payment, asked.payment)
         refund = engine.db.lock(Refund, asked.id)
         assert order is not None and payment is not None and refund is not None

@@ -291,8 +291,8 @@ def _end_if_due(engine: Engine, subscription_id: str) -> bool:
     with engine.db.transaction():
         subscription = engine.db.lock(Subscription, subscription_id)
         assert subscription is not None
-        going_on = subscription.status not in RUNNING or subscription.changing is not None
-        if going_on or not _ends_by(subscription, _account(engine, subscription).today(engine)):
+        stays = subscription.status not in RUNNING or subscription.changing is not None
+        if stays or not _ends_by(subscription, _account(engine, subscription).today(engine)):
             return False
         _end(engine, subscription)
         return True
