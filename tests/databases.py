@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -28,7 +31,7 @@ class PostgresqlServer:
         self._known: dict[Path, str] = {}
         # These tests ask what a transaction does, not what a power cut does: tests/faults keep fsync on.
         self._run("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()", f"CREATE DATABASE {TEMPLATE}")
-        engine = Engine(check_settings(CoreSettings(), {"database": self.url_of(TEMPLATE), "data": str(folder / "data")}))
+        engine = Engine(check_settings(CoreSettings(), {"database": self.url_of(TEMPLATE), "data": str(folder.with_name("files"))}))
         schema.upgrade(engine)
         engine.close()
 
@@ -53,11 +56,21 @@ class PostgresqlServer:
                 connection.execute(statement)  # type: ignore[arg-type]
 
 
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Test processes that start servers at once would make the same system user at once: as root, PostgreSQL runs as another."""
+    with (Path(gettempdir()) / "puesto-tests.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: Any) -> Iterator[PostgresqlServer]:
-    server = PostgresqlServer(tmp_path_factory.mktemp("postgresql"))
-    yield server
-    with suppress(OSError):
+def postgresql() -> Iterator[PostgresqlServer]:
+    with TemporaryDirectory(prefix="puesto-postgresql-") as folder:
+        os.chmod(folder, 0o755)  # for that other user
+        with _one_at_a_time():
+            server = PostgresqlServer(Path(folder) / "data")
+        yield server
         server.stop()
 
 
