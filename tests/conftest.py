@@ -29,6 +29,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--database", choices=["sqlite", "postgresql"], default="sqlite", help="what shops in tests run on")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        marker = item.get_closest_marker("only_on")
+        if marker is not None and config.getoption("--database") not in marker.args:
+            item.add_marker(pytest.mark.skip(reason=marker.kwargs["reason"]))
+
+
 APPS: WeakKeyDictionary[Shop, Flask] = WeakKeyDictionary()
 
 

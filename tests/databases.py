@@ -18,6 +18,9 @@ from core.engine.engine import Engine
 from core.engine.settings import CoreSettings, check_settings
 
 TEMPLATE = "puesto_template"
+# What either database says, for `pytest.raises(peewee.IntegrityError, match=...)`.
+UNIQUE = "UNIQUE constraint failed|duplicate key value"
+CHECK = "CHECK constraint failed|violates check constraint"
 
 
 class PostgresqlServer:

@@ -45,3 +45,7 @@ class Postgresql(Database):
         pool: Any = self._peewee
         if not pool.is_closed() and pool.connection().broken:
             pool.manual_close()
+
+    def close_all(self) -> None:
+        pool: Any = self._peewee
+        pool.close_all()

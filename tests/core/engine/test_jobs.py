@@ -101,6 +101,7 @@ def test_an_emptied_queue_loses_nothing(shop, ear):
     assert ear.heard == ["ord_1"]
 
 
+@pytest.mark.only_on("sqlite", reason="its queue is a file")
 def test_a_queue_that_can_not_be_written_fails_no_request(shop, ear, caplog):
     (shop.folder / "shop.db-jobs").mkdir()
 
