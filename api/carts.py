@@ -49,6 +49,13 @@ class NewCart(Schema):
     lines = fields.List(fields.Nested(LineIn), load_default=list)
 
 
+class CartChanges(Schema):
+    """Body of PATCH /v1/carts/{cart}, for a cart without account."""
+
+    country = fields.String(validate=validate.Length(equal=2))
+    currency = fields.String(validate=validate.Length(equal=3))
+
+
 class CartLineOut(Answer):
     id = fields.String(required=True)
     mode = Choice(*carts.MODES)
@@ -129,6 +136,16 @@ def create_cart(body):
 def get_cart(cart_id):
     """Read a cart."""
     return _shown(carts.get_cart(engine(), cart_id, caller()))
+
+
+@blueprint.patch("/<cart_id>")
+@needs("checkout", or_cart_secret=True)
+@blueprint.arguments(CartChanges)
+@blueprint.response(200, CartOut)
+@guarded
+def change_cart(body, cart_id, version):
+    """Change country or currency of a cart without account."""
+    return _shown(carts.change_cart(engine(), cart_id, caller(), version, **body))
 
 
 @blueprint.delete("/<cart_id>")

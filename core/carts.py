@@ -190,6 +190,22 @@ def delete_cart(engine: Engine, cart_id: str, caller: Caller, version: int | Non
         engine.db.delete(cart)
 
 
+def change_cart(engine: Engine, cart_id: str, caller: Caller, version: int | None = None, **changes: str) -> Cart:
+    """Change country or currency of a cart without account; every line is checked again.
+
+    Raises PreconditionFailed, CartNotOpen, CartExpired, ValidationFailed for an account's cart, and what `check_line` raises.
+    """
+    check_fields(changes)
+    with engine.db.transaction():
+        cart = _editable(engine, cart_id, caller, version)
+        if cart.account is not None:
+            raise ValidationFailed("The cart has country and currency of its account: change them there.", pointer="/account")
+        engine.db.update(cart, **changes)
+        _check_all(engine, cart)
+        _touch(engine, cart)
+    return cart
+
+
 def claim_cart(engine: Engine, cart_id: str, caller: Caller, account_id: str) -> Cart:
     """Give an anonymous cart to an account: its country and currency hold from now on, every line is checked again.
 

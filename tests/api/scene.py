@@ -11,6 +11,7 @@ ONE_EURO = {"amount": 100, "currency": "EUR"}
 LATER = "2026-03-02T12:00:00Z"
 # An order to wait for the buyer at the bank; a subscription to have been cancelled.
 OF_WAITING = {"confirm_order", "cancel_order", "return_from_provider"}
+OF_NOBODY = ("claim_cart", "change_cart")  # what works on a cart without account
 
 
 class Scene:
@@ -62,7 +63,7 @@ class Scene:
 
     def path(self, operation):
         """The operation's path, with ids of what is here."""
-        cart = self.anonymous_cart if operation.id == "claim_cart" else self.cart
+        cart = self.anonymous_cart if operation.id in OF_NOBODY else self.cart
         known = {
             "account_id": lambda: self.account.id,
             "user_id": lambda: self.user.id,
@@ -87,7 +88,7 @@ class Scene:
 
     def headers(self, operation):
         """What its caller shows besides who it is."""
-        return {"Cart-Secret": self.anonymous_cart["secret"]} if operation.id == "claim_cart" else {}
+        return {"Cart-Secret": self.anonymous_cart["secret"]} if operation.id in OF_NOBODY else {}
 
     def send(self, operation, *, headers=None, **options):
         """The operation, so that it succeeds."""
@@ -112,6 +113,7 @@ BODIES = {
     "add_payment_method": lambda scene: CARD,
     "create_token": lambda scene: {"user": scene.user.id},
     "create_cart": lambda scene: {"account": scene.account.id, "lines": [SEAT]},
+    "change_cart": lambda scene: {"currency": "USD"},
     "add_cart_line": lambda scene: {"mode": "buy", "plan": "rescue-standard", "interval": "year", "seats": 2},
     "change_cart_line": lambda scene: {"seats": 6},
     "claim_cart": lambda scene: {"account": scene.account.id},

@@ -14,6 +14,7 @@ READER_OF = {  # the operation that gives the tag which the other one takes
     "put_tax_id": "get_account",
     "change_user": "get_user",
     "remove_user": "get_user",
+    "change_cart": "get_cart",
     "delete_cart": "get_cart",
     "add_cart_line": "get_cart",
     "change_cart_line": "get_cart",

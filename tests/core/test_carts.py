@@ -1,5 +1,6 @@
 """Carts: how one is made, edited, expires and is swept. What may stand in one: test_cart_lines."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from core.carts import (
     LineInput,
     add_line,
     cart_document,
+    change_cart,
     change_line,
     create_cart,
     delete_cart,
@@ -22,6 +24,7 @@ from core.carts import (
 from core.errors import (
     CartExpired,
     CartNotOpen,
+    CurrencyUnsupported,
     Forbidden,
     Missing,
     PaymentDeclined,
@@ -252,3 +255,28 @@ def test_a_cart_whose_order_is_being_paid_is_not_swept(shop):
 
     assert sweep_carts(shop.engine) == 0
     assert shop.refresh(cart).status == "ordering"
+
+
+# --- country and currency of a cart without account
+
+
+def test_country_and_currency_of_a_cart_without_account_change_with_its_lines_checked_again(shop):
+    cart, secret = create_cart(shop.engine, NOBODY, [LineInput(**BUY)], country="ES", currency="EUR")
+    holder = replace(NOBODY, cart_secret=secret)
+
+    changed = change_cart(shop.engine, cart.id, holder, country="US", currency="USD")
+
+    assert (changed.country, changed.currency, changed.version) == ("US", "USD", 2)
+    with pytest.raises(CurrencyUnsupported):
+        change_cart(shop.engine, cart.id, holder, currency="JPY")
+    assert (shop.refresh(cart).currency, shop.refresh(cart).version) == ("USD", 2)
+
+
+def test_the_cart_of_an_account_has_its_country_and_currency(shop):
+    cart = shop.cart(BUY)
+
+    with pytest.raises(ValidationFailed) as refused:
+        change_cart(shop.engine, cart.id, INTERNAL, currency="USD")
+
+    assert pointers(refused) == ["/account"]
+    assert shop.refresh(cart).currency == "EUR"
