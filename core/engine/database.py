@@ -20,6 +20,8 @@ import peewee
 from core.errors import DatabaseUnavailable
 
 R = TypeVar("R", bound="Row")
+# What every build of SQLite takes in one statement (https://www.sqlite.org/limits.html, SQLITE_MAX_VARIABLE_NUMBER).
+MOST_VARIABLES = 32_766
 log = logging.getLogger("puesto.database")
 
 
@@ -184,13 +186,14 @@ class Database(ABC):
     # --- writing
 
     def insert(self, *rows: Row) -> None:
-        """Insert rows of one table. Raises peewee.IntegrityError where a unique key exists already.
+        """Insert rows of one table, all or none. Raises peewee.IntegrityError where a unique key exists already.
 
         A key that the database gives out is not read back.
         """
         if rows:
             with self.transaction():
-                type(rows[0]).insert_many([row.__data__ for row in rows]).execute(self._peewee)
+                for some in peewee.chunked(rows, MOST_VARIABLES // len(rows[0].__data__)):
+                    type(rows[0]).insert_many([row.__data__ for row in some]).execute(self._peewee)
 
     def update(self, row: Row, **changes: Any) -> None:
         """Change columns of one row, in the database and then here."""

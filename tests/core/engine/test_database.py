@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.engine.database import DayField, InstantField, JsonField, Row, refers_to
+from core.engine.database import MOST_VARIABLES, DayField, InstantField, JsonField, Row, refers_to
 from core.engine.sqlite import FairLock, Sqlite
 from core.errors import DatabaseUnavailable, NoSeatLeft, SettingsInvalid
 
@@ -252,6 +252,17 @@ def test_who_reads_and_then_writes_never_works_on_old_data(path, db):
         list(threads.map(take_seats, [db, db, other_process, other_process]))
 
     assert db.get(Shelf, "one").seats == 80
+
+
+def test_more_rows_than_a_statement_takes_are_inserted_all_or_none(db):
+    many = MOST_VARIABLES // 2 + 1
+    with pytest.raises(peewee.IntegrityError):
+        db.insert(*(Shelf(id=str(number % many), seats=1) for number in range(many + 1)))
+    assert db.count(Shelf.select()) == 0
+
+    db.insert(*(Shelf(id=str(number), seats=1) for number in range(many)))
+
+    assert db.count(Shelf.select()) == many
 
 
 def test_a_row_is_locked_inside_a_transaction_only(db):
