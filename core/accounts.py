@@ -94,8 +94,8 @@ def get_account(engine: Engine, account_id: str, caller: Caller) -> Account:
 
 
 def lock_account(engine: Engine, account_id: str) -> Account:
-    """The account, held until the transaction ends. Whatever orders, pays, refunds or gives up for an account begins with it, so
-    that no two such transactions wait for each other in a circle."""
+    """The account, held until the transaction ends. Whatever orders, pays, refunds, gives up or assigns seats for an account begins
+    with it, so that no two such transactions wait for each other in a circle."""
     account = engine.db.lock(Account, account_id)
     assert account is not None
     return account

@@ -10,7 +10,7 @@ from typing import Any
 import peewee
 
 from core.access import Caller, find, missing, revoke_tokens
-from core.accounts import Account, User, find_user, user_document
+from core.accounts import Account, User, find_user, lock_account, user_document
 from core.engine.database import InstantField, Row, refers_to
 from core.engine.engine import Engine
 from core.engine.values import new_id, to_json
@@ -55,15 +55,15 @@ def assign_seats(engine: Engine, subscription_id: str, caller: Caller, users: Se
     subscription has ended.
     """
     with engine.db.transaction():
+        lock_account(engine, find(engine, Subscription, subscription_id, caller).account)
         subscription = find(engine, Subscription, subscription_id, caller, lock=True)
         if subscription.status not in RUNNING:
             raise TransitionInvalid("The subscription is {status}: it has no seats to assign.", status=subscription.status)
         holders = set(assigned_users(engine, subscription))
         new = _users(engine, [user for user in dict.fromkeys(users) if user not in holders], subscription.account)
         _check_room(subscription, len(holders) + len(new))
-        for user in new:
-            engine.db.insert(_assignment(engine, subscription, user))
         if new:
+            engine.db.insert(*(_assignment(engine, subscription, user) for user in new))
             engine.db.update(subscription, seats_assigned=len(holders) + len(new), version=subscription.version + 1)
             announce(engine, "seat.assigned", subscription, *({"user": user_document(user)} for user in new))
     return subscription
@@ -126,6 +126,7 @@ def seat_document(seat: SeatAssignment) -> dict[str, Any]:
 def remove_user(engine: Engine, account_id: str, user_id: str, caller: Caller, version: int | None = None) -> None:
     """Remove a user of an account; the seats they held are free again, and their tokens end. Raises Missing, PreconditionFailed."""
     with engine.db.transaction():
+        find(engine, Account, account_id, caller, lock=True)
         user = find_user(engine, account_id, user_id, caller, version)
         held = SeatAssignment.select(SeatAssignment.subscription).where(SeatAssignment.user == user.id)
         for seat in engine.db.all(held):
