@@ -63,7 +63,7 @@ class Town:
         return []
 
     def kill(self, chance: random.Random) -> str:
-        """kill -9 of one process; which."""
+        """kill -9 of one process; which. Where a child of the server dies, all of it ends: that is waited for."""
         victim = chance.choice(["server", "child", "child", "gateway"])
         if victim == "gateway":
             self.gateway.kill()
@@ -71,6 +71,7 @@ class Town:
         pid = chance.choice(self.children() or [self.process.pid]) if victim == "child" else self.process.pid
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+        self.process.wait(60)
         return f"{victim} {pid}"
 
     def revive(self) -> None:

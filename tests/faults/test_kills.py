@@ -49,8 +49,9 @@ def test_kills_at_random_moments(town, capsys):
         time.sleep(chance.uniform(0, 0.3))
         town.revive()
     over.set()
-    for thread in threads:
-        thread.join(300)
+    while any(thread.is_alive() for thread in threads):
+        town.revive()
+        time.sleep(0.5)
     settle(town)
 
     assert [client.failure for client in clients] == [None] * CLIENTS
