@@ -8,7 +8,7 @@ from typing import Any
 import peewee
 
 from core.access import Caller, find
-from core.accounts import Account, account_document
+from core.accounts import Account, account_document, lock_account
 from core.carts import Cart
 from core.engine.database import InstantField, JsonField, Row, refers_to
 from core.engine.engine import Engine
@@ -142,11 +142,10 @@ def _order_line(order: Order, line: QuoteLine) -> OrderLine:
 
 def complete_order(engine: Engine, order: Order, payment: Payment | None) -> None:
     """Do what was ordered, once: subscriptions, credit, invoice, cart, events. Called inside the transaction that has locked the
-    order, by checkout, confirmation and recovery alike; any further call does nothing."""
+    account, by checkout, confirmation and recovery alike; any further call does nothing."""
     if order.status not in WAITING:
         return
-    account = engine.db.lock(Account, order.account)
-    assert account is not None
+    account = lock_account(engine, order.account)
     lines = lines_of(engine, order)
     news = [_fulfil(engine, account, line) for line in lines]
     engine.db.update(account, balance=account.balance + max(-order.total, 0))
@@ -209,7 +208,7 @@ def _tell(engine: Engine, order: Order, account: Account, invoice: Invoice | Non
 def close_order(engine: Engine, order: Order, status: str, *, tell: Payment | None = None) -> None:
     """End an order that came to nothing (`failed` or `cancelled`): its credit goes back, what it reserved is free, its cart is open.
 
-    tell: the payment whose failure subscribers hear of. Called inside the transaction that has locked the order.
+    tell: the payment whose failure subscribers hear of. Called inside the transaction that has locked the account.
     """
     if order.status not in WAITING:
         return

@@ -50,4 +50,4 @@ def work() -> None:
     consumer.stop(graceful=True)
     engine.close()
     sys.stdout.flush()
-    os._exit(0)  # a plugin that hangs keeps its thread, which Python would wait for
+    os._exit(0)  # a subscriber that hangs keeps its lane's thread, which Python would wait for
