@@ -56,6 +56,11 @@ def caller() -> Caller:
     return known
 
 
+def signed_otherwise() -> bool:
+    """Whether the route reads body and headers as they are, since a signature on them is what its caller shows."""
+    return getattr(current_app.view_functions.get(request.endpoint or ""), "signed_otherwise", False)
+
+
 def documented(view: Callable[..., Any], *, header: Mapping[str, Any] | None = None, **members: Any) -> None:
     """Add members, and a header that it reads, to the operation that the OpenAPI document shows for a view."""
     known = getattr(view, "_apidoc", {})
@@ -242,7 +247,7 @@ def _check_address() -> None:
 def _read_body() -> None:
     """Read the body once, as `g.body`: JSON as RFC 8259 has it, each member once. An empty body is none."""
     g.body = missing
-    if request.method not in ("POST", "PUT", "PATCH") or not (data := request.get_data()):
+    if request.method not in ("POST", "PUT", "PATCH") or signed_otherwise() or not (data := request.get_data()):
         return
     if request.content_length is None and len(data) >= (request.max_content_length or 0):
         raise RequestEntityTooLarge  # werkzeug cuts off what does not tell its length

@@ -76,6 +76,7 @@ class Payment(Row):
 _live = Payment.status.in_([peewee.SQL(f"'{status}'") for status in LIVE])
 Payment.add_index(Payment.index(Payment.order, unique=True, name="payment_live").where(_live))
 Payment.add_index(Payment.index(Payment.ask_at, name="payment_to_ask_about").where(Payment.ask_at.is_null(False)))
+Payment.add_index(Payment.provider, Payment.provider_ref)
 
 
 class Refund(Row):

@@ -45,24 +45,26 @@ def call_provider(engine: Engine, provider: PaymentProvider, answer: type[T], ca
             raise
         log.exception("provider %s raised", provider.name)
         raise ProviderTimeout(f"{provider.name} raised {type(error).__name__}") from error
-    if not _fits(result, answer):
+    if not fits(result, answer):
         log.error("provider %s answered a %s that can't stand for a %s", provider.name, type(result).__name__, answer.__name__)
         raise ProviderTimeout(f"{provider.name} answered nonsense")
     return result
 
 
-def _fits(value: object, kind: Any) -> bool:
+def fits(value: object, kind: Any) -> bool:
     """Whether a value is what its type says, down to the last field: what is not can't be written down."""
     origin = get_origin(kind)
     if origin is Literal:
         return value in get_args(kind)
     if origin in (Union, UnionType):
-        return any(_fits(value, each) for each in get_args(kind))
+        return any(fits(value, each) for each in get_args(kind))
+    if origin is list:
+        return isinstance(value, list) and all(fits(each, get_args(kind)[0]) for each in value)
     if origin is Mapping:
         return isinstance(value, Mapping) and _is_json(dict(value))
     if not isinstance(value, kind):
         return False
-    return not is_dataclass(kind) or all(_fits(getattr(value, name), each) for name, each in get_type_hints(kind).items())
+    return not is_dataclass(kind) or all(fits(getattr(value, name), each) for name, each in get_type_hints(kind).items())
 
 
 def _is_json(value: object) -> bool:

@@ -18,13 +18,15 @@ from core.errors import SettingsInvalid
 from core.invoices import Invoice, InvoiceLine, InvoiceSeries
 from core.orders import Order, OrderLine
 from core.payment_methods import PaymentMethod
+from core.payment_webhooks import PaymentWebhookEvent
 from core.payments import Payment, Refund
 from core.seats import SeatAssignment
 from core.subscriptions import Subscription, SubscriptionChange, Trial
 
 TABLES: tuple[type[Row], ...] = (
     ClockOffset, ApiKey, AccountToken, Account, User, PaymentMethod, Cart, CartLine, Order, OrderLine, Payment, Refund,
-    Subscription, SubscriptionChange, Trial, SeatAssignment, InvoiceSeries, Invoice, InvoiceLine, EventRow, Delivery, IdempotencyKey,
+    PaymentWebhookEvent, Subscription, SubscriptionChange, Trial, SeatAssignment, InvoiceSeries, Invoice, InvoiceLine, EventRow,
+    Delivery, IdempotencyKey,
 )  # fmt: skip
 MIGRATIONS = Path(__file__).parent / "migrations"
 

@@ -7,15 +7,18 @@ from core.carts import sweep_carts
 from core.engine.engine import Engine
 from core.engine.events import drain
 from core.engine.idempotency import sweep
+from core.payment_webhooks import apply_events, sweep_events
 from core.recovery import recover
 from core.subscriptions import end_due
 
-ROUND = (recover, end_due, sweep_carts, sweep_tokens, sweep, drain)
+ROUND = (apply_events, recover, end_due, sweep_carts, sweep_tokens, sweep, sweep_events, drain)
+# As soon as there is news.
+PROMPT = (apply_events, drain)
 
 
 def equip(engine: Engine) -> None:
     """Tell the engine's jobs what a round consists of, and what a nudge is for."""
-    engine.jobs.round, engine.jobs.prompt = ROUND, (drain,)
+    engine.jobs.round, engine.jobs.prompt = ROUND, PROMPT
 
 
 def run_round(engine: Engine) -> None:

@@ -17,12 +17,14 @@ from core.hooks.payments import (
     PaymentRequest,
     PaymentResult,
     PaymentUnknown,
+    ProviderEvent,
     ProviderMisconfigured,
     ProviderTimeout,
     ProviderUnavailable,
     RefundRequest,
     RefundResult,
     SavedMethod,
+    SignatureInvalid,
 )
 from core.hooks.products import Plan, Product, ProvisioningRequest, SeatRule, Trial
 from core.hooks.tax import LineTax, Party, TaxDecision, TaxId, TaxIdCheck, TaxLine, TaxRate, TaxRequest
@@ -54,6 +56,7 @@ __all__ = [
     "PluginContext",
     "Price",
     "Product",
+    "ProviderEvent",
     "ProviderMisconfigured",
     "ProviderTimeout",
     "ProviderUnavailable",
@@ -64,6 +67,7 @@ __all__ = [
     "SeatRule",
     "Secret",
     "SecretField",
+    "SignatureInvalid",
     "TaxDecision",
     "TaxId",
     "TaxIdCheck",

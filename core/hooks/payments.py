@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from typing import Any, ClassVar, Literal
 
 from core.hooks import hookspec
@@ -45,6 +45,10 @@ class PaymentUnknown(Exception):
     """`retrieve_payment`: the provider has never heard of that key. Nothing was charged, and nothing will be."""
 
 
+class SignatureInvalid(Exception):
+    """`parse_webhook`: nobody whom the provider knows has signed the message, or it is too old."""
+
+
 @dataclass(frozen=True)
 class Capabilities:
     """What a provider can do. Each claim is tested by the conformance kit.
@@ -53,6 +57,7 @@ class Capabilities:
     on_terms:     the seller grants credit: `authorized` completes the order and the invoice stays open until its due date.
     redirect:     may answer `requires_action` with an address to send the buyer to.
     save_method:  can store a method (and `off_session`: charge it later with nobody present).
+    webhooks:     tells of its own accord what became of a payment: `parse_webhook`.
     """
 
     currencies: frozenset[str] | None = None
@@ -62,6 +67,7 @@ class Capabilities:
     save_method: bool = False
     off_session: bool = False
     on_terms: bool = False
+    webhooks: bool = False
     sandbox: bool = False
 
 
@@ -183,6 +189,28 @@ class RefundResult:
     provider_ref: str | None = None
 
 
+@dataclass(frozen=True)
+class ProviderEvent:
+    """What a provider tells of its own accord: late, doubled, in any order, and maybe before its call has answered.
+
+    It is taken for news, not for the truth: the engine asks `retrieve_payment`, or `refund_payment` again with the same key.
+
+    event_id:   the provider's own, alike for each repetition.
+    type:       what came about, in the provider's words or ours: payment.captured, refund.succeeded, ...
+    payment_id, provider_ref: the payment's id, ours and theirs; at least one of them.
+    refund_id:  our id of the refund that it is about.
+    amount:     what was charged, or given back.
+    """
+
+    event_id: str
+    type: str
+    payment_id: str | None
+    provider_ref: str | None
+    refund_id: str | None
+    amount: Money | None
+    occurred_at: datetime
+
+
 class PaymentProvider:
     """Base of a provider: implement `initiate_payment` and `retrieve_payment`, and what the capabilities claim.
 
@@ -228,6 +256,15 @@ class PaymentProvider:
 
     def delete_method(self, reference: str) -> None:
         """Forget a stored method. One that is already forgotten is no error."""
+
+    def parse_webhook(self, headers: Mapping[str, str], body: bytes, received_at: datetime) -> list[ProviderEvent]:
+        """Check who signed a webhook and read it; no events for what says nothing about a payment. Needed where `webhooks` is claimed.
+
+        headers:     as they came; their names in any case.
+        received_at: the machine's time, also where a sandbox's clock was moved.
+        Raises SignatureInvalid. While keys are rotated, the new secret and the old one are both good. No network calls here.
+        """
+        raise ProviderMisconfigured(f"{self.name} takes no webhooks")
 
 
 class PaymentHooks:

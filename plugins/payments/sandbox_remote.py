@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx
 
 from plugins.payments.sandbox_ledger import Charge
-from plugins.payments.sandbox_webhooks import ProviderEvent, parse
+from plugins.payments.sandbox_webhooks import parse
 from puesto import (
     Action,
     Capabilities,
@@ -22,6 +22,7 @@ from puesto import (
     PaymentRequest,
     PaymentResult,
     PaymentUnknown,
+    ProviderEvent,
     ProviderMisconfigured,
     ProviderTimeout,
     ProviderUnavailable,
@@ -42,8 +43,8 @@ class RemoteSandbox(PaymentProvider):
     name = "sandbox"
 
     def __init__(self, settings: Mapping[str, Any], capabilities: Capabilities) -> None:
-        self.capabilities = capabilities
         self._webhook_secrets = settings["webhook_secrets"]
+        self.capabilities = replace(capabilities, webhooks=bool(self._webhook_secrets))
         # No connection is kept: one that the gateway has closed meanwhile would leave an outcome unknown for nothing.
         self._http = httpx.Client(
             base_url=settings["gateway_url"],

@@ -13,7 +13,6 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -22,34 +21,12 @@ import httpx
 
 from plugins.payments.sandbox_faults import WEBHOOK_KINDS, draw_fault
 from plugins.payments.sandbox_ledger import Ledger
-from puesto import Money
+from puesto import Money, ProviderEvent, SignatureInvalid
 
 # Seconds that a message may be old, or ahead.
 TOLERANCE = 300
 KNOWN = {"payment.requires_action", "payment.captured", "payment.declined", "refund.succeeded", "refund.failed"}
 PAUSE, LONGEST_PAUSE = 0.1, 30.0
-
-
-class SignatureInvalid(Exception):
-    """A webhook that nobody of ours has signed, or that is too old."""
-
-
-@dataclass(frozen=True)
-class ProviderEvent:
-    """What a provider tells of its own accord: late, doubled, in any order, and maybe before the call has answered.
-
-    type:       what came about: payment.captured, refund.succeeded, ...
-    payment_id: our id of the payment, for an event that comes before we know `provider_ref`.
-    amount:     what was charged, or given back.
-    """
-
-    event_id: str
-    type: str
-    payment_id: str
-    provider_ref: str
-    refund_id: str | None
-    amount: Money
-    occurred_at: datetime
 
 
 def read_secret(secret: str) -> bytes:

@@ -75,6 +75,7 @@ class Scene:
             "invoice_id": lambda: self.invoice,
             "product_id": lambda: "gotomeeting",
             "code": lambda: "quote-changed",
+            "provider": lambda: "sandbox",
         }
         return operation.path.format_map({name: known[name]() for name in names(operation.path)})
 

@@ -19,7 +19,7 @@ OPERATIONS = """
     list_orders get_order confirm_order cancel_order refund_order return_from_provider
     list_subscriptions get_subscription cancel_subscription reactivate_subscription
     list_seats assign_seats assign_seat release_seat check_entitlement
-    list_invoices get_invoice
+    list_invoices get_invoice receive_webhook
     alive ready list_events move_clock
     list_problems explain_problem
 """.split()  # noqa: SIM905
