@@ -8,13 +8,16 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from flask import Flask
 
 POSIX = os.name == "posix"
 # What a closing terminal does to this process: end it, or nothing where it was started with nohup.
 _HANGUP = signal.getsignal(signal.SIGHUP) if POSIX else None
+# What asks a process to end.
+ENDS = (signal.SIGTERM, signal.SIGINT)
 # Seconds from being told to end until a process is ended by force.
 PATIENCE = 5
 
@@ -29,6 +32,19 @@ def restore_hangup() -> None:
     """Let SIGHUP do what it did at the start: granian and Huey take it for "start anew"."""
     if _HANGUP is not None:
         signal.signal(signal.SIGHUP, _HANGUP)
+
+
+@contextmanager
+def unsignalled() -> Iterator[None]:
+    """Keep signals that ask for the end until the block is over, so that none meets a handler that is about to go."""
+    if not POSIX:
+        yield
+        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDS)
 
 
 def keep_handlers_from_children() -> None:

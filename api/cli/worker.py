@@ -9,7 +9,7 @@ import threading
 
 import click
 
-from api.cli.processes import configure_logging, end_with_parent, restore_hangup
+from api.cli.processes import ENDS, configure_logging, end_with_parent, restore_hangup, unsignalled
 from api.cli.shop import open_shop
 from core.engine.engine import Engine
 from core.worker import equip
@@ -40,10 +40,11 @@ def work() -> None:
     equip(engine)
     stop = threading.Event()
     consumer = engine.jobs.huey.create_consumer(workers=THREADS, max_delay=LONGEST_PAUSE, shutdown_timeout=PATIENCE)
-    consumer.start()  # with signal handlers of its own, of which SIGTERM drops the work under way
-    restore_hangup()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    with unsignalled():  # Huey sets handlers of its own, of which SIGTERM's drops the work under way
+        consumer.start()
+        restore_hangup()
+        for number in ENDS:
+            signal.signal(number, lambda *_: stop.set())
     end_with_parent(stop.set)
     while not stop.wait(timeout=10):
         consumer.check_worker_health()
