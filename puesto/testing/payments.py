@@ -17,6 +17,7 @@ import json
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 from uuid import uuid4
 
@@ -34,6 +35,7 @@ from puesto import (
     ProviderTimeout,
     ProviderUnavailable,
     RefundRequest,
+    SignatureInvalid,
 )
 
 RETURN_URL = "https://shop.example/return?order=ord_1"
@@ -64,6 +66,10 @@ class PaymentProviderContract:
     def buyer_acts(self, provider: PaymentProvider, result: PaymentResult) -> Mapping[str, Any]:
         """Do what the buyer does at `result.action.url`, and answer the query parameters they bring back. Override where needed."""
         return {}
+
+    def webhook(self, provider: PaymentProvider, request: PaymentRequest, result: PaymentResult) -> tuple[Mapping[str, str], bytes]:
+        """Headers and body that the provider sends of a payment, signed just now. Override where `webhooks` is claimed."""
+        raise NotImplementedError("webhooks is claimed: override `webhook`")
 
     def test_capabilities_fit_together(self, provider: PaymentProvider) -> None:
         can = provider.capabilities
@@ -338,6 +344,51 @@ class PaymentProviderContract:
         results = [provider.save_method(self.request(token=token, amount=self.amount(0))) for token in self.declined_tokens]
 
         assert [(r.status, r.saved_method) for r in results] == [("declined", None)] * len(self.declined_tokens)
+
+    # --- what it tells of its own accord
+
+    def test_a_webhook_tells_of_the_payment_each_time_alike(self, provider: PaymentProvider) -> None:
+        self.need(provider, "webhooks")
+        request, result = self.pay(provider)
+        headers, body = self.webhook(provider, request, result)
+
+        [event] = provider.parse_webhook(headers, body, datetime.now(UTC))
+
+        assert event.payment_id == request.payment_id or (event.payment_id, event.provider_ref) == (None, result.provider_ref)
+        assert event.event_id
+        assert event.occurred_at.tzinfo is not None
+        assert event.amount in (None, request.amount)
+        assert provider.parse_webhook(headers, body, datetime.now(UTC)) == [event]
+
+    def test_names_of_headers_come_in_any_case(self, provider: PaymentProvider) -> None:
+        self.need(provider, "webhooks")
+        headers, body = self.webhook(provider, *self.pay(provider))
+
+        spellings = [{spell(name): value for name, value in headers.items()} for spell in (str.lower, str.upper, str.title)]
+
+        assert [len(provider.parse_webhook(spelling, body, datetime.now(UTC))) for spelling in spellings] == [1, 1, 1]
+
+    def test_no_byte_of_a_webhook_can_be_altered(self, provider: PaymentProvider) -> None:
+        self.need(provider, "webhooks")
+        headers, body = self.webhook(provider, *self.pay(provider))
+
+        for altered in [body[:at] + bytes([body[at] ^ 1]) + body[at + 1 :] for at in range(len(body))] + [b"", body + b" "]:
+            with pytest.raises(SignatureInvalid):
+                provider.parse_webhook(headers, altered, datetime.now(UTC))
+
+    def test_a_webhook_without_signature_is_refused(self, provider: PaymentProvider) -> None:
+        self.need(provider, "webhooks")
+        _, body = self.webhook(provider, *self.pay(provider))
+
+        with pytest.raises(SignatureInvalid):
+            provider.parse_webhook({}, body, datetime.now(UTC))
+
+    def test_a_webhook_of_yesterday_is_refused(self, provider: PaymentProvider) -> None:
+        self.need(provider, "webhooks")
+        headers, body = self.webhook(provider, *self.pay(provider))
+
+        with pytest.raises(SignatureInvalid):
+            provider.parse_webhook(headers, body, datetime.now(UTC) + timedelta(days=1))
 
     # --- what may be written down and shown
 

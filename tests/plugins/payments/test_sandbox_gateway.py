@@ -1,10 +1,12 @@
 """The sandbox provider against the gateway as a process: the contract over HTTP, its secret, the bank's page, and kill -9."""
 
+import json
 import random
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from queue import Queue
 from typing import ClassVar
 from urllib.parse import parse_qs, urlsplit
@@ -15,6 +17,7 @@ from marshmallow import ValidationError
 
 from plugins.payments.sandbox import SandboxSettings
 from plugins.payments.sandbox_ledger import Charge
+from plugins.payments.sandbox_webhooks import sign
 from puesto import (
     PaymentError,
     PaymentUnknown,
@@ -63,6 +66,14 @@ class TestSandboxOverHttp(PaymentProviderContract):
     def buyer_acts(self, provider, result):
         back = decide(result.action.url).headers["location"]
         return {name: values[0] for name, values in parse_qs(urlsplit(back).query).items()}
+
+    def webhook(self, provider, request, result):
+        data = {"payment_id": request.payment_id, "provider_ref": result.provider_ref, "refund_id": None, "amount": asdict(result.amount)}
+        now = datetime.now(UTC)
+        body = json.dumps({"type": f"payment.{result.status}", "timestamp": now.isoformat(), "data": data}).encode()
+        timestamp = str(int(now.timestamp()))
+        signature = sign(WEBHOOK_SECRETS[1], "evt_1", timestamp, body)
+        return {"webhook-id": "evt_1", "webhook-timestamp": timestamp, "webhook-signature": signature}, body
 
     # --- tokens that behave at the gateway
 
