@@ -57,11 +57,13 @@ class Capabilities:
     on_terms:     the seller grants credit: `authorized` completes the order and the invoice stays open until its due date.
     redirect:     may answer `requires_action` with an address to send the buyer to.
     save_method:  can store a method (and `off_session`: charge it later with nobody present).
+    cancel:       can end a payment that waits for the buyer, so that it can't be paid any more.
     webhooks:     tells of its own accord what became of a payment: `parse_webhook`.
     """
 
     currencies: frozenset[str] | None = None
     redirect: bool = False
+    cancel: bool = False
     refund: bool = False
     partial_refund: bool = False
     save_method: bool = False
@@ -242,6 +244,13 @@ class PaymentProvider:
         Raises PaymentUnknown where the provider has never heard of it.
         """
         raise ProviderMisconfigured(f"{self.name} can't look up payments")
+
+    def cancel_payment(self, payment: PaymentReference) -> PaymentResult:
+        """End a payment that waits for the buyer: `canceled`; or how it stands, where its end is known already.
+
+        Needed where `cancel` is claimed. Raises PaymentUnknown.
+        """
+        raise ProviderMisconfigured(f"{self.name} can't cancel payments")
 
     def refund_payment(self, request: RefundRequest) -> RefundResult:
         """Give money back. The same idempotency_key refunds once. Needed where `refund` is claimed."""

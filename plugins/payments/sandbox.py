@@ -77,7 +77,9 @@ class SandboxProvider(PaymentProvider):
     """
 
     name = "sandbox"
-    capabilities = Capabilities(redirect=True, refund=True, partial_refund=True, save_method=True, off_session=True, sandbox=True)
+    capabilities = Capabilities(
+        redirect=True, cancel=True, refund=True, partial_refund=True, save_method=True, off_session=True, sandbox=True
+    )
 
     def __init__(self, context: PluginContext) -> None:
         self._slow_seconds: float = context.settings["slow_seconds"]
@@ -95,6 +97,9 @@ class SandboxProvider(PaymentProvider):
 
     def retrieve_payment(self, payment: PaymentReference) -> PaymentResult:
         return self._ledger.look_up(payment).result()
+
+    def cancel_payment(self, payment: PaymentReference) -> PaymentResult:
+        return self._ledger.cancel(payment).result()
 
     def refund_payment(self, request: RefundRequest) -> RefundResult:
         """Refunds up to the charged amount; one beyond it is answered `failed` with nothing given back."""

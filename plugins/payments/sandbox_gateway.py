@@ -150,6 +150,15 @@ def confirm_payment(ref: str) -> Any:
     return asdict(_result(_ledger().look_up(_reference(ref))))
 
 
+@api.post("/payments/cancel")
+def cancel_payment() -> Any:
+    try:
+        payment = _reference(request.get_json()["ref"], request.get_json()["key"])
+    except (KeyError, TypeError) as error:
+        raise BadRequest(f"no payment: {error}") from error
+    return asdict(_result(_ledger().cancel(payment)))
+
+
 @api.post("/refunds")
 def refund_payment() -> Any:
     try:

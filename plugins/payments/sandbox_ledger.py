@@ -85,7 +85,7 @@ class Entry:
     amount: int
     currency: str
     return_url: str
-    status: Literal["requires_action", "captured", "declined"] = "captured"
+    status: Literal["requires_action", "captured", "declined", "canceled"] = "captured"
     code: str | None = None
     provider_code: str | None = None
 
@@ -150,6 +150,16 @@ class Ledger:
             )
             self._tell(books, f"payment.{settled.status}", settled, settled.charged)
             return settled
+
+    def cancel(self, payment: PaymentReference) -> Entry:
+        """End what waits for the buyer; what is settled stays. Raises PaymentUnknown."""
+        with self.books() as books:
+            entry = _known(books, payment)
+            if entry.status != "requires_action":
+                return entry
+            books.execute("UPDATE payment SET status = 'canceled' WHERE key = ?", (entry.key,))
+            self._tell(books, "payment.canceled", entry, 0)
+            return replace(entry, status="canceled")
 
     def look_up(self, payment: PaymentReference) -> Entry:
         """Raises PaymentUnknown."""

@@ -72,6 +72,10 @@ class RemoteSandbox(PaymentProvider):
             return self.retrieve_payment(payment)
         return self._call(_result, "POST", f"/payments/{quote(payment.provider_ref, safe='')}/confirm")
 
+    def cancel_payment(self, payment: PaymentReference) -> PaymentResult:
+        by = {"ref": payment.provider_ref, "key": payment.idempotency_key}
+        return self._call(_result, "POST", "/payments/cancel", json=by)
+
     def refund_payment(self, request: RefundRequest) -> RefundResult:
         payment = {"ref": request.payment.provider_ref, "payment_key": request.payment.idempotency_key}
         body = {name: value for name, value in asdict(request).items() if name != "payment"}

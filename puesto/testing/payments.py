@@ -242,6 +242,31 @@ class PaymentProviderContract:
         assert provider.confirm_payment(reference(request, result), {}) == result
         assert provider.retrieve_payment(reference(request, result)) == result
 
+    def test_a_canceled_payment_can_not_be_paid_any_more(self, provider: PaymentProvider) -> None:
+        self.need(provider, "cancel")
+        self.need(provider, "redirect")
+        request, result = self.pay(provider, token=self.action_token)
+
+        canceled = provider.cancel_payment(reference(request, result))
+        came_back = self.buyer_acts(provider, result)
+
+        assert (canceled.status, canceled.amount.amount, canceled.action) == ("canceled", 0, None)
+        assert provider.confirm_payment(reference(request, result), came_back) == canceled
+        assert provider.cancel_payment(lost_reference(request)) == canceled
+        assert provider.retrieve_payment(reference(request, result)) == canceled
+
+    def test_what_is_paid_can_not_be_canceled(self, provider: PaymentProvider) -> None:
+        self.need(provider, "cancel")
+        request, result = self.pay(provider)
+
+        assert provider.cancel_payment(reference(request, result)) == result
+
+    def test_canceling_what_the_provider_never_heard_of_says_so(self, provider: PaymentProvider) -> None:
+        self.need(provider, "cancel")
+
+        with pytest.raises(PaymentUnknown):
+            provider.cancel_payment(lost_reference(self.request()))
+
     # --- refunds
 
     def test_a_full_refund_gives_everything_back_once(self, provider: PaymentProvider) -> None:
