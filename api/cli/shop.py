@@ -15,7 +15,7 @@ from core.engine.engine import Engine
 def open_shop() -> Iterator[Engine]:
     """The engine of puesto.toml and the environment, ready to use; a database that is not there yet is made.
 
-    Raises SettingsInvalid, also for a database whose schema is older than this code: that is for `puesto db upgrade` to mend.
+    Raises SettingsInvalid, also for a database whose schema is older or newer than this code.
     """
     engine = Engine()
     try:
@@ -30,4 +30,4 @@ def open_shop() -> Iterator[Engine]:
 
 def is_new(engine: Engine) -> bool:
     """Whether no migration was ever applied."""
-    return all(applied is None for _, applied in schema.status(engine))
+    return all(step.applied is None for step in schema.status(engine))

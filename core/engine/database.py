@@ -11,7 +11,7 @@ import logging
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, date, datetime
 from typing import Any, TypeVar
 
@@ -211,6 +211,10 @@ class Database(ABC):
             return int(query.execute(self._peewee))
 
     # --- schema and life
+
+    @abstractmethod
+    def migrating(self) -> AbstractContextManager[object]:
+        """A transaction for a change of the schema, which waits, however long it takes, for any other of its kind to end."""
 
     def raw(self) -> peewee.Database:
         """The peewee database underneath: for migrations and for jobs, nothing else."""

@@ -13,6 +13,7 @@ import peewee
 from core.engine.clock import Clock, SystemClock, TestClock
 from core.engine.database import Database, Row
 from core.engine.jobs import Jobs
+from core.engine.plugin_rows import PluginDatabase
 from core.engine.plugins import (
     AskHooks,
     FoundPlugin,
@@ -27,6 +28,7 @@ from core.engine.plugins import (
 from core.engine.registry import Registry, collect_products, collect_providers
 from core.engine.settings import load_settings
 from core.engine.sqlite import Sqlite
+from core.engine.tables import collect_tables
 from core.errors import PuestoError, SettingsInvalid
 
 
@@ -68,12 +70,13 @@ class Engine:
         found = find_plugins() | {name: _given(name, plugin) for name, plugin in (plugins or {}).items()}
         for error in misnamed_plugins(found, self.settings).values():
             raise error
-        hooks = AskHooks(self.plugins)
+        hooks, rows = AskHooks(self.plugins), PluginDatabase(self.db)
         for name in choose_plugins(found, self.settings):
-            self.plugins.register(name, build_plugin(found[name], self.settings, self.clock, self.data_root, hooks))
+            self.plugins.register(name, build_plugin(found[name], self.settings, self.clock, self.data_root, hooks, rows))
         self.plugins.finish()
         self.products: Registry = collect_products(self.plugins)
         self.providers = collect_providers(self.plugins)
+        self.tables = collect_tables(self.plugins)
 
     @property
     def data_root(self) -> Path:
@@ -133,13 +136,15 @@ def _try_out(found: FoundPlugin, settings: Mapping[str, Any], folder: Path, work
     """What is wrong with a plugin beside those that work; it joins them where nothing is."""
     plugins = Plugins()
     try:
-        plugin = build_plugin(found, settings, SystemClock(), folder, AskHooks(plugins))
+        rows = PluginDatabase(Sqlite(f"sqlite:///{folder / 'shop.db'}"))
+        plugin = build_plugin(found, settings, SystemClock(), folder, AskHooks(plugins), rows)
         together = {**working, found.name: plugin}
         for name, each in together.items():
             plugins.register(name, each)
         plugins.finish()
         collect_products(plugins)
         collect_providers(plugins)
+        collect_tables(plugins)
     except PuestoError as error:
         return str(error)
     working[found.name] = plugin

@@ -24,6 +24,7 @@ import pluggy
 from marshmallow import Schema
 
 from core.engine.clock import Clock
+from core.engine.plugin_rows import PluginDatabase
 from core.engine.settings import Secret, base_url_of, check_settings
 from core.errors import PluginFailed, PuestoError, SettingsInvalid
 from core.hooks import PROJECT, HookPolicy
@@ -68,6 +69,7 @@ class PluginContext:
     data_dir: a folder of the plugin's own for files; made on first use.
     mode:     `sandbox` or `live`.
     base_url: where this shop's API is reached from outside.
+    db:       the plugin's rows, in the tables it registers.
     """
 
     name: str
@@ -75,6 +77,7 @@ class PluginContext:
     mode: str
     base_url: str
     hooks: AskHooks = field(repr=False)
+    db: PluginDatabase = field(repr=False)
     _clock: Clock = field(repr=False)
     _data_root: Path = field(repr=False)
 
@@ -312,7 +315,9 @@ def choose_plugins(found: Mapping[str, FoundPlugin], settings: Mapping[str, Any]
     return [name for name in dict.fromkeys(enabled) if name not in settings["disabled"]]
 
 
-def build_plugin(found: FoundPlugin, settings: Mapping[str, Any], clock: Clock, data_root: Path, hooks: AskHooks) -> object:
+def build_plugin(
+    found: FoundPlugin, settings: Mapping[str, Any], clock: Clock, data_root: Path, hooks: AskHooks, db: PluginDatabase
+) -> object:
     """Load a plugin and check its settings: a module stands for itself, a class is made with its PluginContext.
 
     Raises SettingsInvalid where it can't be imported or made, or where a setting is wrong.
@@ -326,7 +331,7 @@ def build_plugin(found: FoundPlugin, settings: Mapping[str, Any], clock: Clock, 
         return target
     make: Callable[[PluginContext], object] = target
     try:
-        return make(PluginContext(found.name, own, settings["mode"], base_url_of(settings), hooks, clock, data_root))
+        return make(PluginContext(found.name, own, settings["mode"], base_url_of(settings), hooks, db, clock, data_root))
     except (Exception, SystemExit) as error:
         raise SettingsInvalid("plugin {name} can't be started: {error}", name=found.name, error=_in_one_line(error, own)) from error
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,6 +15,8 @@ from core.errors import SettingsInvalid
 
 # A row that somebody holds for longer is as good as away.
 LOCK_SECONDS = 30
+# What those that change the schema agree on: any number that nothing else locks.
+MIGRATION_LOCK = 0x70756573746F  # puesto
 # An idle connection of the pool is opened anew after so many seconds.
 STALE_SECONDS = 300
 
@@ -40,6 +44,15 @@ class Postgresql(Database):
     def _locked(self, query: peewee.ModelSelect[R], *, skip: bool) -> peewee.ModelSelect[R]:
         locked: peewee.ModelSelect[R] = query.for_update("FOR UPDATE SKIP LOCKED" if skip else "FOR UPDATE")  # type: ignore[arg-type]
         return locked
+
+    @contextmanager
+    def migrating(self) -> Iterator[None]:
+        db: Any = self._peewee
+        with db.atomic():
+            db.execute_sql("SET LOCAL lock_timeout = 0")
+            db.execute_sql("SELECT pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
+            db.execute_sql("SET LOCAL lock_timeout TO DEFAULT")
+            yield
 
     def _drop_broken(self) -> None:
         pool: Any = self._peewee

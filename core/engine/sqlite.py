@@ -16,6 +16,8 @@ from core.engine.database import Database, R
 from core.errors import SettingsInvalid
 
 BUSY_SECONDS = 30
+# Longer than any migration.
+MIGRATION_SECONDS = 24 * 3600
 
 
 class FairLock:
@@ -115,6 +117,27 @@ class Sqlite(Database):
 
     def _locked(self, query: peewee.ModelSelect[R], *, skip: bool) -> peewee.ModelSelect[R]:
         return query  # IMMEDIATE has locked everything already
+
+    @contextmanager
+    def migrating(self) -> Iterator[None]:
+        """As https://www.sqlite.org/lang_altertable.html#otheralter asks: a table is rebuilt without checking references, then all are.
+
+        Raises peewee.IntegrityError, and keeps nothing, where a reference leads nowhere at the end.
+        """
+        db: Any = self._peewee
+        with self._turn():
+            db.pragma("busy_timeout", MIGRATION_SECONDS * 1000)
+            db.pragma("foreign_keys", 0)
+            try:
+                with db.atomic():
+                    yield
+                    if broken := db.execute_sql("PRAGMA foreign_key_check").fetchall():
+                        raise peewee.IntegrityError(
+                            f"{len(broken)} references lead nowhere, the first from {broken[0][0]} to {broken[0][2]}"
+                        )
+            finally:
+                db.pragma("foreign_keys", 1)
+                db.pragma("busy_timeout", BUSY_SECONDS * 1000)
 
     def _drop_broken(self) -> None:
         """A file does not break: where it is away, it may be back for the next statement."""

@@ -7,6 +7,7 @@ import re
 import smtplib
 import ssl
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from email import policy
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -15,10 +16,11 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
 
+import peewee
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from plugins.notifications.rendering import Renderer
-from puesto import Event, PluginContext, SecretField, hookimpl
+from puesto import Event, InstantField, PluginContext, Row, SecretField, Tables, hookimpl
 
 # Seconds per step of the conversation; a hook has 60 for all of them.
 SMTP_TIMEOUT = 20
@@ -75,22 +77,41 @@ class EmailSettings(Schema):
             raise ValidationError("smtp_user and smtp_password go together", "smtp_user")
 
 
+class SentMessage(Row):
+    """A message of an event that was handed over to the server or the folder."""
+
+    event = peewee.CharField(max_length=40)
+    kind = peewee.CharField(max_length=40)
+    account = peewee.CharField(max_length=40)
+    recipient = peewee.CharField(max_length=254)
+    sent_at = InstantField()
+
+    class Meta:
+        table_name = "email_message"
+        indexes = ((("event", "kind"), True),)
+
+
 class EmailNotifications:
     """Sends on news of orders and subscriptions. Whatever fails is raised, so that the event is delivered again later.
 
-    A message sent twice for one event has the same Message-ID both times.
+    What was handed over is remembered and not sent again. At least once stays the promise: what is lost between the two is sent
+    twice, with the same Message-ID both times.
     """
 
     settings_schema = EmailSettings
 
     def __init__(self, context: PluginContext) -> None:
-        settings = context.settings
+        settings, self._context = context.settings, context
         self._sender = parse_sender(settings["sender"])
         self._renderer = Renderer(settings["templates"], seller=self._sender.display_name, account_url=settings["account_url"])
         if settings["smtp_host"]:
             self._deliver = to_server(settings)
         else:
             self._deliver = to_folder(Path(settings["folder"] or context.data_dir / "outbox"))
+
+    @hookimpl
+    def register_tables(self) -> Tables:
+        return Tables(models=(SentMessage,), migrations=Path(__file__).parent / "email_migrations")
 
     @hookimpl
     def order_completed(self, event: Event) -> None:
@@ -115,7 +136,14 @@ class EmailNotifications:
         self._send(event, "seat_assigned", event.data["user"])
 
     def _send(self, event: Event, kind: str, recipient: Mapping[str, Any]) -> None:
+        """Hand a message over, unless it was before, and remember it. Two at once both do; one of them remembers."""
+        db = self._context.db
+        if db.first(SentMessage.select().where(SentMessage.event == event.id, SentMessage.kind == kind)):
+            return
         self._deliver(self._compose(event, kind, recipient["email"]), f"{event.id}-{kind}")
+        sent = SentMessage(event=event.id, kind=kind, account=event.account, recipient=recipient["email"], sent_at=self._context.now())
+        with suppress(peewee.IntegrityError):
+            db.insert(sent)
 
     def _compose(self, event: Event, kind: str, recipient: str) -> EmailMessage:
         """Raises ValueError for a recipient that is not exactly one address."""

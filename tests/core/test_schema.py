@@ -8,14 +8,13 @@ from core import schema
 from core.access import INTERNAL, SCOPES, Caller, create_token, identify, page
 from core.accounts import User
 from core.checkout import cancel_order
-from core.engine.engine import Engine
-from core.engine.settings import CoreSettings, check_settings
 from core.errors import PaymentDeclined, SettingsInvalid
 from core.invoices import Invoice
 from core.orders import Order
 from core.payment_methods import PaymentMethod
 from core.seats import check_entitlement, remove_user
 from core.subscriptions import Subscription, cancel
+from tests.core.chains import CORE
 
 # Tables without the account that a row belongs to, and why.
 WITHOUT_ACCOUNT = {
@@ -26,32 +25,27 @@ WITHOUT_ACCOUNT = {
 }
 
 
-@pytest.fixture
-def empty(tmp_path):
-    """An engine on a database that has no tables yet."""
-    engine = Engine(check_settings(CoreSettings(), {"database": f"sqlite:///{tmp_path / 'shop.db'}"}))
-    yield engine
-    engine.close()
+def test_an_empty_database_is_refused_in_one_line_that_says_what_to_run(start):
+    empty = start()
 
-
-def test_an_empty_database_is_refused_in_one_line_that_says_what_to_run(empty):
     with pytest.raises(SettingsInvalid) as refused:
         schema.check(empty)
 
-    assert str(refused.value) == "The database lacks 0001_initial: run `puesto db upgrade`."
-    assert schema.status(empty) == [("0001_initial", None)]
+    assert str(refused.value) == f"The database lacks {', '.join(CORE)}: run `puesto db upgrade`."
+    assert [(step.key, step.state) for step in schema.status(empty)] == [(name, "missing") for name in CORE]
 
 
-def test_an_upgrade_makes_every_table_once(empty):
-    assert [schema.upgrade(empty) for _ in range(2)] == [["0001_initial"], []]
+def test_an_upgrade_makes_every_table_once(start):
+    empty = start()
+
+    assert [schema.upgrade(empty) for _ in range(2)] == [CORE, []]
 
     schema.check(empty)
-    assert schema.pending(empty) == []
     tables = {table._meta.table_name for table in schema.TABLES}
     assert set(empty.db.raw().get_tables()) == tables | {"puesto_migration"}
 
 
-def test_every_table_carries_its_account(empty):
+def test_every_table_carries_its_account():
     without = {table._meta.table_name for table in schema.TABLES if "account" not in table._meta.fields}
 
     assert without == set(WITHOUT_ACCOUNT)

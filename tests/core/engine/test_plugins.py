@@ -14,6 +14,7 @@ import pytest
 from marshmallow import Schema, fields
 
 from core.engine.clock import TestClock
+from core.engine.plugin_rows import PluginDatabase
 from core.engine.plugins import (
     AskHooks,
     Collected,
@@ -28,6 +29,7 @@ from core.engine.plugins import (
     misnamed_plugins,
 )
 from core.engine.settings import CoreSettings, SecretField, check_settings
+from core.engine.sqlite import Sqlite
 from core.errors import PluginFailed, SettingsInvalid, TaxIdRejected
 from core.hooks import hookimpl, hookspec
 from core.hooks.tax import TaxRate
@@ -542,7 +544,8 @@ def build(plugin, data_root=Path("/nowhere"), **settings):
         target = plugin
         plugin = FoundPlugin("shop", "test", lambda: target)
     checked = check_settings(CoreSettings(), {"plugins": {"shop": settings}, "mode": "live"})
-    return build_plugin(plugin, checked, TestClock(NOON, frozen=True), data_root, AskHooks(Plugins()))
+    rows = PluginDatabase(Sqlite("sqlite:///nobody-opens-this.db"))
+    return build_plugin(plugin, checked, TestClock(NOON, frozen=True), data_root, AskHooks(Plugins()), rows)
 
 
 def refusal(plugin, **settings):

@@ -1,5 +1,6 @@
 """Messages as a real SMTP server, or a folder, receives them."""
 
+import asyncio
 import html
 import re
 import smtplib
@@ -11,6 +12,7 @@ from email import message_from_bytes, policy
 from pathlib import Path
 from typing import ClassVar
 
+import peewee
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
@@ -20,8 +22,10 @@ from jinja2 import UndefinedError
 from marshmallow import ValidationError
 
 from core.engine.clock import TestClock
+from core.engine.plugin_rows import PluginDatabase
 from core.engine.plugins import AskHooks, Plugins
-from plugins.notifications.email import EmailNotifications
+from core.engine.sqlite import Sqlite
+from plugins.notifications.email import EmailNotifications, SentMessage
 from plugins.notifications.rendering import TEMPLATES, choose_locale, harmless
 from puesto import Event, PluginContext
 
@@ -130,16 +134,24 @@ def got_seat(locale="en", **user):
 
 
 class Mailbox:
-    """What an SMTP server does with messages: keep them, or refuse them with `answer`."""
+    """What an SMTP server does with messages: keep them, or refuse them with `answer`, the first ones with `answers`.
+
+    meanwhile: what happens once, while the server has the first message in its hands.
+    """
 
     def __init__(self):
-        self.messages, self.answer, self.users = [], "250 OK", []
+        self.messages, self.answer, self.answers, self.users = [], "250 OK", [], []
+        self.meanwhile = None
 
     async def handle_DATA(self, server, session, envelope):
-        if self.answer.startswith("250"):
+        if (meanwhile := self.meanwhile) is not None:
+            self.meanwhile = None
+            await asyncio.to_thread(meanwhile)
+        answer = self.answers.pop(0) if self.answers else self.answer
+        if answer.startswith("250"):
             message = message_from_bytes(envelope.content, policy=policy.default)
             self.messages.append((envelope.rcpt_tos, message))
-        return self.answer
+        return answer
 
     def authenticate(self, server, session, envelope, mechanism, data):
         self.users.append((data.login, data.password))
@@ -169,13 +181,32 @@ def serve(mailbox):
 
 
 @pytest.fixture
-def plugin(tmp_path):
+def database(tmp_path):
+    opened = Sqlite(f"sqlite:///{tmp_path / 'shop.db'}")
+    peewee.SchemaManager(SentMessage, opened.raw()).create_all()
+    yield opened
+    opened.close_all()
+
+
+@pytest.fixture
+def rows(database):
+    """What is remembered of messages."""
+
+    def read():
+        kept = database.all(SentMessage.select().order_by(SentMessage.id))
+        return [(row.event, row.kind, row.account, row.recipient, row.sent_at) for row in kept]
+
+    return read
+
+
+@pytest.fixture
+def plugin(tmp_path, database):
     """The plugin under some settings; without `smtp_host` it writes into tmp_path / "email" / "outbox"."""
 
     def make(**settings):
         loaded = EmailNotifications.settings_schema().load(settings)
-        clock, hooks = TestClock(NOW, frozen=True), AskHooks(Plugins())
-        return EmailNotifications(PluginContext("email", loaded, "sandbox", "http://127.0.0.1:8000", hooks, clock, tmp_path))
+        clock, hooks, rows = TestClock(NOW, frozen=True), AskHooks(Plugins()), PluginDatabase(database)
+        return EmailNotifications(PluginContext("email", loaded, "sandbox", "http://127.0.0.1:8000", hooks, rows, clock, tmp_path))
 
     return make
 
@@ -318,14 +349,38 @@ def test_the_headers_tell_who_when_which_and_that_a_machine_wrote_it(plugin, ser
     assert message["Auto-Submitted"] == "auto-generated"
 
 
-def test_a_repeated_delivery_has_the_same_message_ids(plugin, serve, mailbox):
+def test_a_repeated_delivery_sends_nothing_more(plugin, serve, mailbox):
     email = plugin(smtp_host="localhost", smtp_port=serve())
 
     email.trial_started(began_trial())
     email.trial_started(began_trial())
 
     ids = [message["Message-ID"] for _, message in mailbox.messages]
-    assert ids == ["<evt_1.trial_confirmation@puesto.example>", "<evt_1.welcome@puesto.example>"] * 2
+    assert ids == ["<evt_1.trial_confirmation@puesto.example>", "<evt_1.welcome@puesto.example>"]
+
+
+def test_after_a_failure_only_what_was_not_sent_is_sent(plugin, serve, mailbox, rows):
+    email = plugin(smtp_host="localhost", smtp_port=serve())
+    mailbox.answers = ["250 OK", "451 greylisted"]
+    with pytest.raises(smtplib.SMTPDataError, match="greylisted"):
+        email.trial_started(began_trial())
+    kept = rows()
+
+    email.trial_started(began_trial())
+
+    assert [message["Subject"] for _, message in mailbox.messages] == SUBJECTS["en"][1:3]
+    assert kept == [("evt_1", "trial_confirmation", "acc_1", "billing@acme.example", NOW)]
+    assert rows() == [*kept, ("evt_1", "welcome", "acc_1", "billing@acme.example", NOW)]
+
+
+def test_two_deliveries_at_once_are_remembered_as_one(plugin, serve, mailbox, rows):
+    email = plugin(smtp_host="localhost", smtp_port=serve())
+    mailbox.meanwhile = lambda: email.seat_assigned(got_seat())
+
+    email.seat_assigned(got_seat())
+
+    assert [message["Message-ID"] for _, message in mailbox.messages] == ["<evt_1.seat_assigned@puesto.example>"] * 2
+    assert rows() == [("evt_1", "seat_assigned", "acc_1", "ana@acme.example", NOW)]
 
 
 def test_a_server_that_refuses_the_message_raises(plugin, serve, mailbox):
@@ -388,10 +443,11 @@ def test_no_password_goes_in_clear_where_the_server_has_no_encryption(plugin, se
 # --- into a folder
 
 
-def test_without_a_server_messages_become_files_and_a_repeat_replaces_them(plugin, outbox):
+def test_without_a_server_messages_become_files_and_one_that_was_not_remembered_is_replaced(plugin, outbox, database):
     email = plugin()
 
     email.trial_started(began_trial())
+    database.execute(SentMessage.delete())
     email.trial_started(began_trial(seats=2))
 
     assert list(outbox()) == ["evt_1-trial_confirmation.eml", "evt_1-welcome.eml"]
@@ -670,4 +726,4 @@ def test_the_plugin_fits_the_hooks_it_implements(plugin):
     plugins.register("email", plugin())
     plugins.finish()
 
-    assert plugins.hooks_of("email") == ("order_completed", "payment_failed", "seat_assigned", "trial_started")
+    assert plugins.hooks_of("email") == ("order_completed", "payment_failed", "register_tables", "seat_assigned", "trial_started")

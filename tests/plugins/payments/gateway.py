@@ -24,6 +24,7 @@ from core.engine.clock import TestClock
 from core.engine.plugins import AskHooks, Plugins
 from plugins.payments.sandbox import SandboxPlugin, SandboxSettings
 from puesto import PluginContext
+from tests.plugins.contexts import NO_ROWS
 
 SECRET = "a secret of the gateway"
 WEBHOOK_SECRETS = [f"whsec_{base64.b64encode(bytes([number]) * 24).decode()}" for number in (1, 2)]
@@ -111,7 +112,7 @@ def gateway_settings(folder: Path, url: str, **changes: Any) -> dict[str, Any]:
 def sandbox_plugin(folder: Path, mode: str = "sandbox", **settings: Any) -> SandboxPlugin:
     clock = TestClock(frozen=True, start=datetime(2026, 3, 1, 12, tzinfo=UTC))
     loaded: Mapping[str, Any] = SandboxSettings().load(settings)
-    return SandboxPlugin(PluginContext("sandbox", loaded, mode, "http://127.0.0.1:8000", AskHooks(Plugins()), clock, folder))
+    return SandboxPlugin(PluginContext("sandbox", loaded, mode, "http://127.0.0.1:8000", AskHooks(Plugins()), NO_ROWS, clock, folder))
 
 
 def decide(page: str, decision: str = "approve") -> httpx.Response:

@@ -10,12 +10,13 @@ from core.engine.plugins import AskHooks, Plugins
 from plugins.payments.invoice_terms import InvoiceTermsPlugin, InvoiceTermsSettings
 from puesto import Customer, Money, PayableCart, PaymentError, PaymentReference, PaymentResult, PaymentUnknown, PluginContext, eur, usd
 from puesto.testing.payments import PaymentProviderContract, lost_reference, reference
+from tests.plugins.contexts import NO_ROWS
 
 
 def invoice_terms(data_root, clock=None, **settings):
     clock = clock or TestClock(frozen=True, start=datetime(2026, 3, 1, 12, tzinfo=UTC))
     loaded = InvoiceTermsSettings().load(settings)
-    context = PluginContext("invoice_terms", loaded, "sandbox", "http://127.0.0.1:8000", AskHooks(Plugins()), clock, data_root)
+    context = PluginContext("invoice_terms", loaded, "sandbox", "http://127.0.0.1:8000", AskHooks(Plugins()), NO_ROWS, clock, data_root)
     [provider] = InvoiceTermsPlugin(context).register_payment_providers()
     return provider
 

@@ -20,6 +20,7 @@ from plugins.products.gotomeeting import GoToMeeting
 from plugins.products.gotowebinar import GoToWebinar
 from plugins.products.rescue import Rescue
 from puesto import PluginContext, ProvisioningRequest
+from tests.plugins.contexts import NO_ROWS
 
 GRANT = ProvisioningRequest("grant", "acc_1", "sub_1", "gotoassist", "gotoassist-standard", 5, "evt_1:provision")
 CHANGE = ProvisioningRequest("change", "acc_1", "sub_1", "gotoassist", "gotoassist-professional", 8, "evt_2:provision")
@@ -68,7 +69,7 @@ def start(tmp_path):
     def make(plugin=GoToAssist, **settings):
         loaded = check_settings(plugin.settings_schema(), settings)
         clock = TestClock(datetime(2026, 3, 1, tzinfo=UTC), frozen=True)
-        return plugin(PluginContext("product", loaded, "sandbox", "http://127.0.0.1:8000", AskHooks(Plugins()), clock, tmp_path))
+        return plugin(PluginContext("product", loaded, "sandbox", "http://127.0.0.1:8000", AskHooks(Plugins()), NO_ROWS, clock, tmp_path))
 
     return make
 

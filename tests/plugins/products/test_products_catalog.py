@@ -11,9 +11,10 @@ from plugins.products.gotomeeting import GoToMeeting
 from plugins.products.gotowebinar import GoToWebinar
 from plugins.products.rescue import Rescue
 from puesto import PluginContext, eur
+from tests.plugins.contexts import NO_ROWS
 
 NO_CALLS = {"provisioning_url": None, "provisioning_token": None}
-CONTEXT = PluginContext("product", NO_CALLS, "sandbox", "http://127.0.0.1:8000", AskHooks(Plugins()), SystemClock(), Path())
+CONTEXT = PluginContext("product", NO_CALLS, "sandbox", "http://127.0.0.1:8000", AskHooks(Plugins()), NO_ROWS, SystemClock(), Path())
 PRODUCTS = {
     product.id: product for plugin in (GoToAssist, GoToMeeting, GoToWebinar, Rescue) for product in plugin(CONTEXT).register_products()
 }

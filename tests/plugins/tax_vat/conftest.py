@@ -7,6 +7,7 @@ from core.engine.plugins import AskHooks, PluginContext, Plugins
 from plugins.tax_vat import rates
 from plugins.tax_vat.simulated_registry import SimulatedRegistry
 from plugins.tax_vat.vat import Vat
+from tests.plugins.contexts import NO_ROWS
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
@@ -22,7 +23,7 @@ def enable(tmp_path):
             plugins.register("vat_rates", rates)
         for name, made in (("vat", Vat), ("simulated_vat_registry", SimulatedRegistry)):
             settings = made.settings_schema().load(tables.get(name, {}))
-            context = PluginContext(name, settings, mode, "http://127.0.0.1:8000", AskHooks(plugins), clock, tmp_path)
+            context = PluginContext(name, settings, mode, "http://127.0.0.1:8000", AskHooks(plugins), NO_ROWS, clock, tmp_path)
             plugins.register(name, made(context))
         plugins.finish()
         return plugins
