@@ -66,11 +66,13 @@ def _read_sqlite(db: Any) -> Facts:
 
 def _sqlite_facts(db: Any, table: str) -> Iterator[tuple[str, str]]:
     for column in db.get_columns(table):
-        yield f"column {column.name}", _column(column.data_type.upper(), column.null, column.primary_key)
+        kind = "INTEGER" if "INT" in column.data_type.upper() else column.data_type.upper()  # BIGINT and INTEGER are one to SQLite
+        yield f"column {column.name}", _column(kind, column.null, column.primary_key)
     for name, unique, origin in db.execute_sql('SELECT name, "unique", origin FROM pragma_index_list(?)', (table,)):
         if origin == "c":
             (sql,) = db.execute_sql("SELECT sql FROM sqlite_master WHERE name = ?", (name,)).fetchone()
-            yield f"index {name}", ("unique " if unique else "") + _without_quotes(sql.partition(" ON ")[2])
+            columns, where, predicate = _without_quotes(sql).partition(" ON ")[2].partition(" WHERE ")
+            yield f"index {name}", ("unique " if unique else "") + columns + where + _without_brackets(predicate)
         elif origin == "u":
             yield f"unique constraint {name}", "there"
     for _, _, other, column, to, _, on_delete, _ in db.execute_sql("SELECT * FROM pragma_foreign_key_list(?)", (table,)):
@@ -83,18 +85,31 @@ def _column(kind: str, null: bool, key: bool) -> str:
     return kind + (" null" if null else " not null") + (" primary key" if key else "")
 
 
+def _without_brackets(sql: str) -> str:
+    """A condition as it is without a pair of brackets around all of it."""
+    inner = sql[1:-1]
+    return inner if sql.startswith("(") and _closing(inner) == len(inner) else sql
+
+
+def _closing(sql: str) -> int:
+    """Where a bracket ends that opens before `sql`; the length of `sql` where it does not."""
+    depth = 1
+    for position, character in enumerate(sql):
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if depth == 0:
+            return position
+    return len(sql)
+
+
 def _without_quotes(sql: str) -> str:
-    return re.sub(r"\s+", " ", sql.replace('"', ""))
+    return " ".join(sql.replace('"', "").split())
 
 
 def _checks(sql: str) -> Iterator[str]:
     """The conditions of a CREATE TABLE, which SQLite keeps as text alone."""
     for begin in re.finditer(r"\bCHECK\s*\(", sql, re.IGNORECASE):
-        depth, end = 1, begin.end()
-        while depth:
-            depth += {"(": 1, ")": -1}.get(sql[end], 0)
-            end += 1
-        yield _without_quotes(sql[begin.end() : end - 1])
+        rest = sql[begin.end() :]
+        yield _without_brackets(_without_quotes(rest[: _closing(rest)]))
 
 
 # --- PostgreSQL
