@@ -69,6 +69,13 @@ def test_what_is_missing_or_too_much_is_told(shop, change, statements, told):
     assert schema.compare(shop.engine) == [told]
 
 
+@pytest.mark.only_on("sqlite", reason="PostgreSQL has more than one kind of integer")
+def test_whole_numbers_are_one_kind_to_sqlite(shop, change):
+    change("ALTER TABLE account DROP COLUMN version; ALTER TABLE account ADD COLUMN version BIGINT NOT NULL DEFAULT 1")
+
+    assert schema.compare(shop.engine) == []
+
+
 @pytest.mark.only_on("sqlite", reason="names of types are SQLite's; below are PostgreSQL's")
 @pytest.mark.parametrize(
     ("statements", "told"),
