@@ -78,7 +78,7 @@ def seat(method, who):
     return lambda scene: scene.client.send(method, f"/v1/subscriptions/{scene.subscription.id}/seats/{who(scene).id}")
 
 
-AT_START = ("register_products", "register_payment_providers")
+AT_START = ("register_products", "register_payment_providers", "register_tables")
 ON_THE_COMMAND_LINE = ("register_commands",)
 CLOSED = {"calculate_tax": [review], "find_tax_rate": [review], "validate_tax_id": [put_number, open_account]}
 SKIPPED = ("find_cart_warnings",)

@@ -145,8 +145,8 @@ def test_what_differs_on_sqlite_is_told(shop, change, statements, told):
             f"invoice: index invoice_number is btree (number){SAYS} unique btree (number)",
         ),
         (
-            "DROP INDEX event_to_fan_out; CREATE INDEX event_to_fan_out ON event (sequence)",
-            f"event: index event_to_fan_out is btree (sequence){SAYS} btree (sequence) WHERE fanned_out = false",
+            "DROP INDEX refund_to_ask_about; CREATE INDEX refund_to_ask_about ON refund (ask_at)",
+            f"refund: index refund_to_ask_about is btree (ask_at){SAYS} btree (ask_at) WHERE ask_at IS NOT NULL",
         ),
     ],
 )
