@@ -73,6 +73,7 @@ Order.add_index(
         Order.status.not_in([peewee.SQL("'failed'"), peewee.SQL("'cancelled'")])
     )
 )
+Order.add_index(Order.index(Order.id, name="order_with_problem").where(Order.problem.is_null(False)))
 
 
 class OrderLine(Row):

@@ -45,6 +45,7 @@ class Payment(Row):
     amount:      what is asked, in minor units; 0 where a method is only stored.
     method:      id of the stored method that is charged.
     ask_at:      when recovery asks the provider how it stands; None: its end is known.
+    tries:       how often recovery has asked; `trouble`: why it got no answer the last time, None where it did.
     problem:     why a human must look: `amount-mismatch`, `late-payment`.
     """
 
@@ -66,6 +67,8 @@ class Payment(Row):
     due_on = peewee.CharField(max_length=10, null=True)
     problem = peewee.CharField(max_length=32, null=True)
     ask_at = InstantField(null=True)
+    tries = peewee.IntegerField(default=0)
+    trouble = peewee.TextField(null=True)
     created_at = InstantField()
 
     @property
@@ -77,10 +80,11 @@ _live = Payment.status.in_([peewee.SQL(f"'{status}'") for status in LIVE])
 Payment.add_index(Payment.index(Payment.order, unique=True, name="payment_live").where(_live))
 Payment.add_index(Payment.index(Payment.ask_at, name="payment_to_ask_about").where(Payment.ask_at.is_null(False)))
 Payment.add_index(Payment.provider, Payment.provider_ref)
+Payment.add_index(Payment.index(Payment.id, name="payment_open").where(Payment.ask_at.is_null(False)))
 
 
 class Refund(Row):
-    """Money on its way back: its own amount, state and idempotency key (its id). `ask_at` as of a payment."""
+    """Money on its way back: its own amount, state and idempotency key (its id). `ask_at`, `tries` and `trouble` as of a payment."""
 
     id = peewee.CharField(primary_key=True, max_length=40)
     account = refers_to(Account, index=False)
@@ -92,10 +96,13 @@ class Refund(Row):
     reason = peewee.CharField(max_length=500)
     provider_ref = peewee.CharField(max_length=255, null=True)
     ask_at = InstantField(null=True)
+    tries = peewee.IntegerField(default=0)
+    trouble = peewee.TextField(null=True)
     created_at = InstantField()
 
 
 Refund.add_index(Refund.index(Refund.ask_at, name="refund_to_ask_about").where(Refund.ask_at.is_null(False)))
+Refund.add_index(Refund.index(Refund.id, name="refund_open").where(Refund.ask_at.is_null(False)))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from typing import TypeVar
 from core.accounts import lock_account
 from core.checkout import give_up, settle
 from core.engine.engine import Engine
-from core.errors import PaymentProviderUnavailable
+from core.engine.jobs import backoff, explain
+from core.errors import DatabaseUnavailable, PaymentProviderUnavailable
 from core.hooks.payments import ProviderTimeout
 from core.orders import Order
 from core.payments import FAILED, GRACE, Payment, Refund, never_begun, retrieve
@@ -31,7 +32,7 @@ def recover(engine: Engine, limit: int = 100) -> None:
     now = engine.clock.now()
     payments = engine.db.all(Payment.select().where(Payment.ask_at <= now).order_by(Payment.ask_at).limit(limit))
     refunds = engine.db.all(Refund.select().where(Refund.ask_at <= now).order_by(Refund.ask_at).limit(limit))
-    silent: set[str] = set()
+    silent: dict[str, str] = {}
     for payment in payments:
         _attend(engine, payment, payment.provider, silent, _recover_payment)
     for refund in refunds:
@@ -40,31 +41,44 @@ def recover(engine: Engine, limit: int = 100) -> None:
         _attend(engine, refund, payment_of_it.provider, silent, _recover_refund)
 
 
-def _attend(engine: Engine, row: R, provider: str, silent: set[str], carry_on: Callable[[Engine, R], None]) -> None:
-    """Carry one on. Whatever goes wrong with it holds up no other, and it has its turn again later."""
-    if not _put_off(engine, row) or provider in silent:
+def _attend(engine: Engine, row: R, provider: str, silent: dict[str, str], carry_on: Callable[[Engine, R], None]) -> None:
+    """Carry one on. Whatever goes wrong with it is kept with it and holds up no other, and it has its turn again later, for ever:
+    somebody's money is in it. Raises DatabaseUnavailable."""
+    if not _put_off(engine, row):
         return
+    trouble = silent.get(provider) or _trouble_with(engine, row, provider, silent, carry_on)
+    if trouble != row.trouble:
+        engine.db.update(row, trouble=trouble)
+
+
+def _trouble_with(engine: Engine, row: R, provider: str, silent: dict[str, str], carry_on: Callable[[Engine, R], None]) -> str | None:
+    """What goes wrong with one as it is carried on; None: nothing."""
     try:
         carry_on(engine, row)
+    except DatabaseUnavailable:
+        raise
     except (ProviderTimeout, PaymentProviderUnavailable) as error:
         log.warning("%s waits: %s gives no answer (%s)", row.id, provider, error)
-        silent.add(provider)
-    except Exception:
+        silent[provider] = f"{provider} gives no answer: {error}"[:500]
+        return silent[provider]
+    except Exception as error:
         log.exception("%s, paid with %s, can't be carried on", row.id, provider)
+        return explain(error)
+    return None
 
 
 def _put_off(engine: Engine, row: Payment | Refund) -> bool:
     """Set when it is asked about after this time; False where somebody else has settled or taken it meanwhile."""
-    model = type(row)
-    return bool(engine.db.execute(model.update(ask_at=_next_time(engine, row)).where((model.id == row.id) & (model.ask_at == row.ask_at))))
+    model, tries = type(row), row.tries + 1
+    taken = (model.id == row.id) & (model.ask_at == row.ask_at)
+    return bool(engine.db.execute(model.update(ask_at=_next_time(engine, row, tries), tries=tries).where(taken)))
 
 
-def _next_time(engine: Engine, row: Payment | Refund) -> datetime | None:
-    """After as long as it has been waiting: soon at first, then ever more rarely, at least daily. None: no more."""
-    waited: timedelta = engine.clock.now() - row.created_at
-    if row.status in FAILED and waited > WATCH:
+def _next_time(engine: Engine, row: Payment | Refund, tries: int) -> datetime | None:
+    """Soon at first, then ever more rarely, at least daily. None: no more."""
+    if row.status in FAILED and engine.clock.now() - row.created_at > WATCH:
         return None
-    return engine.clock.now() + min(max(waited, GRACE), LONGEST_PAUSE)
+    return engine.clock.now() + backoff(tries, GRACE, LONGEST_PAUSE)
 
 
 def _recover_payment(engine: Engine, payment: Payment) -> None:
@@ -81,7 +95,7 @@ def _recover_payment(engine: Engine, payment: Payment) -> None:
 def _watch(engine: Engine, payment: Payment) -> None:
     """Go on asking about a payment that failed only because its provider had not heard of it: a call that hung may get through."""
     failed = (Payment.id == payment.id) & Payment.status.in_(FAILED)
-    engine.db.execute(Payment.update(ask_at=_next_time(engine, payment)).where(failed))
+    engine.db.execute(Payment.update(ask_at=_next_time(engine, payment, payment.tries + 1)).where(failed))
 
 
 def _give_up(engine: Engine, payment: Payment) -> None:

@@ -20,11 +20,13 @@ from core.accounts import Account, User
 from core.carts import Cart, CartLine
 from core.engine.clock import SystemClock
 from core.engine.database import InstantField, Row
+from core.engine.deliveries import Delivery
 from core.engine.engine import ClockOffset, Engine
-from core.engine.events import Delivery, EventRow
+from core.engine.events import EventRow, Feed
 from core.engine.idempotency import IdempotencyKey
 from core.engine.reflection import differences
 from core.errors import PuestoError, SettingsInvalid
+from core.engine.setbacks import Setback
 from core.invoices import Invoice, InvoiceLine, InvoiceSeries
 from core.orders import Order, OrderLine
 from core.payment_methods import PaymentMethod
@@ -36,7 +38,7 @@ from core.subscriptions import Subscription, SubscriptionChange, Trial
 TABLES: tuple[type[Row], ...] = (
     ClockOffset, ApiKey, AccountToken, Account, User, PaymentMethod, Cart, CartLine, Order, OrderLine, Payment, Refund,
     PaymentWebhookEvent, Subscription, SubscriptionChange, Trial, SeatAssignment, InvoiceSeries, Invoice, InvoiceLine, EventRow,
-    Delivery, IdempotencyKey,
+    Delivery, IdempotencyKey, Feed, Setback,
 )  # fmt: skip
 CORE = "core"
 MIGRATIONS = Path(__file__).parent / "migrations"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from functools import partial
 from typing import Any
 
 import peewee
@@ -13,6 +14,7 @@ from core.engine.clock import day_in
 from core.engine.database import DayField, InstantField, JsonField, Row, refers_to
 from core.engine.engine import Engine
 from core.engine.events import append
+from core.engine.setbacks import attempt, resting
 from core.engine.values import new_id, to_json
 from core.errors import TransitionInvalid
 from core.hooks.products import text
@@ -21,6 +23,7 @@ from core.rules.money import Money
 from core.rules.periods import Interval, Period
 
 RUNNING = ("trialing", "active", "past_due")
+ENDING = "end_subscription"
 DAYS = ("period_start", "period_end", "trial_end")
 CHANGEABLE = ("plan", "seats", "interval")
 
@@ -77,9 +80,7 @@ class Subscription(Row):
 
 for _day in (Subscription.cancel_at, Subscription.trial_end):
     Subscription.add_index(Subscription.index(_day, name=f"subscription_{_day.name}").where(Subscription.cancelled_at.is_null()))
-Subscription.add_index(
-    Subscription.index(Subscription.changing, name="subscription_changing").where(Subscription.changing.is_null(False))
-)
+Subscription.add_index(Subscription.index(Subscription.changing, name="subscription_changing").where(Subscription.changing.is_null(False)))
 
 
 class SubscriptionChange(Row):
@@ -161,9 +162,7 @@ def reserve(engine: Engine, account: Account, cart: str, fulfilment: dict[str, A
     if fulfilment["action"] == "start":
         if fulfilment["columns"]["status"] == "trialing":
             product = fulfilment["columns"]["product"]
-            engine.db.insert(
-                Trial(id=new_id("trl"), account=account.id, product=product, ordering=cart, started_on=account.today(engine))
-            )
+            engine.db.insert(Trial(id=new_id("trl"), account=account.id, product=product, ordering=cart, started_on=account.today(engine)))
         return
     subscription = engine.db.lock(Subscription, subscription_id)
     assert subscription is not None
@@ -279,8 +278,9 @@ def end_due(engine: Engine) -> int:
     over = (Subscription.cancel_at <= latest) | (Subscription.trial_end <= latest)
     query = Subscription.select(Subscription, Account.time_zone).join(Account)
     found: list[Any] = engine.db.all(query.where(Subscription.cancelled_at.is_null() & Subscription.changing.is_null() & over).objects())
-    due = [row.id for row in found if _ends_by(row, day_in(now, row.time_zone))]
-    return sum(_end_if_due(engine, subscription_id) for subscription_id in due[:500])
+    later = resting(engine, ENDING)
+    due = [row for row in found if _ends_by(row, day_in(now, row.time_zone)) and row.id not in later]
+    return sum(attempt(engine, ENDING, row.id, row.account, partial(_end_if_due, engine, row.id)) for row in due[:500])
 
 
 def _ends_by(subscription: Subscription, today: date) -> bool:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from core.access import sweep_tokens
 from core.carts import sweep_carts
+from core.engine.deliveries import drain
 from core.engine.engine import Engine
-from core.engine.events import drain
 from core.engine.idempotency import sweep
 from core.payment_webhooks import apply_events, sweep_events
 from core.recovery import recover

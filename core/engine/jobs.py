@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from huey import Huey, crontab
@@ -18,6 +20,21 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("puesto.jobs")
 Work = Callable[["Engine"], object]
+# Doublings after which any pause has reached its longest; further ones would not fit a timedelta.
+MOST_DOUBLINGS = 30
+
+
+def backoff(tries: int, first: timedelta, longest: timedelta) -> timedelta:
+    """How long to wait after so many tries in vain: doubling from `first` up to `longest`, of which the second half is left to chance,
+    so that what failed together does not come back together."""
+    full = min(first * int(2 ** min(tries - 1, MOST_DOUBLINGS)), longest)
+    return full * random.uniform(0.5, 1)
+
+
+def explain(error: Exception) -> str:
+    """Why a piece of work failed, as staff may read it: what the plugin raised, where one did."""
+    cause = error.__cause__ or error
+    return f"{type(cause).__name__}: {cause}"[:500]
 
 
 class Jobs:
@@ -52,10 +69,10 @@ class Jobs:
         except Exception:  # each kind of queue has errors of its own
             log.warning("the job queue can't be written; the worker's next round will find the work", exc_info=True)
 
-    def check(self) -> None:
-        """Raises DatabaseUnavailable where the queue can't be read."""
+    def pending(self) -> int:
+        """Tasks that no worker has taken yet. Raises DatabaseUnavailable where the queue can't be read."""
         try:
-            self.huey.pending_count()
+            return int(self.huey.pending_count())
         except Exception as error:
             raise DatabaseUnavailable("The job queue can't be read: {problem}.", problem=str(error)) from error
 

@@ -127,7 +127,7 @@ class Plugins:
         self._returns: dict[str, Any] = {name: get_type_hints(spec)["return"] for name, spec in specs.items()}
         # In the order in which they are asked; filled once everything is registered.
         self._implementations: dict[str, list[pluggy.HookImpl]] = {}
-        self._names: list[str] = []
+        self.names: list[str] = []
 
     # --- registering
 
@@ -141,7 +141,7 @@ class Plugins:
             raise SettingsInvalid("plugin {name}: {error}", name=name, error=" ".join(str(error).split())) from None
         except ValueError:  # whose text shows the plugins with all they hold
             raise SettingsInvalid("plugin {name}: it is registered already, under this name or another", name=name) from None
-        self._names.append(name)
+        self.names.append(name)
 
     def finish(self) -> None:
         """Check that every implementation has a specification, and fix the order of calls."""
@@ -150,7 +150,7 @@ class Plugins:
         except pluggy.PluginValidationError as error:
             hook, _, _ = str(error).partition(" in plugin ")
             raise SettingsInvalid("plugin {name}: {hook}", name=self._manager.get_name(error.plugin), hook=hook) from None
-        rank = {name: position for position, name in enumerate(self._names)}
+        rank = {name: position for position, name in enumerate(self.names)}
         for hook in self.policies:
             implementations: list[pluggy.HookImpl] = getattr(self._manager.hook, hook).get_hookimpls()
             for implementation in implementations:

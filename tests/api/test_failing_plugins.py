@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.engine.events import Delivery
+from core.engine.deliveries import Delivery
 from core.errors import PluginFailed
 from puesto import Plan, Price, Product, eur, hookimpl
 from tests.api.scene import SEAT, Scene, quoted, state

@@ -25,6 +25,10 @@ CARD_TRIAL = {"mode": "trial", "plan": "gotomeeting-essentials", "seats": 1}
 PENDING = PaymentResult("processing", DUE)
 
 
+# What a payment keeps of a provider's silence.
+SAID = {ProviderTimeout: "silence", ProviderUnavailable: "down", ZeroDivisionError: "sandbox raised ZeroDivisionError"}
+
+
 class PowerCut(BaseException):
     """The process is gone."""
 
@@ -168,11 +172,13 @@ def test_a_payment_under_way_is_asked_about_ever_more_rarely_but_daily(shop):
     waits = []
     for _ in range(18):
         waits.append(payment_of(shop, order).ask_at - shop.clock.now())
-        later(shop, seconds=int(waits[-1].total_seconds()))
+        shop.clock.move_to(payment_of(shop, order).ask_at)
+        recover(shop.engine)
 
-    assert waits[:6] == [timedelta(seconds=s) for s in (5, 5, 10, 20, 40, 80)]  # after as long as it has been waiting
-    assert waits[14:] == [timedelta(seconds=5 * 2**13), timedelta(seconds=5 * 2**14), timedelta(days=1), timedelta(days=1)]
-    assert status(shop, order) == "processing"
+    full = [timedelta(seconds=5 * 2 ** max(n - 1, 0)) for n in range(18)]
+    for wait, longest in zip(waits[1:], full[1:], strict=True):
+        assert min(longest, timedelta(days=1)) / 2 <= wait <= min(longest, timedelta(days=1))
+    assert (status(shop, order), payment_of(shop, order).tries, payment_of(shop, order).trouble) == ("processing", 18, None)
     del gateway(shop).instead["retrieve_payment"]
     later(shop, days=1)
     assert status(shop, order) == "completed"
@@ -188,6 +194,9 @@ def test_a_silent_provider_is_asked_once_a_round(shop, caplog, silence):
 
     assert gateway(shop).calls == ["retrieve_payment"]
     assert "sandbox gives no answer" in caplog.text
+    for order in orders:
+        payment = payment_of(shop, order)
+        assert (payment.tries, payment.trouble) == (1, f"sandbox gives no answer: {SAID[type(silence)]}")
     gateway(shop).instead.clear()
     later(shop, minutes=1)
     assert [status(shop, order) for order in orders] == ["completed"] * 3
@@ -202,7 +211,37 @@ def test_an_order_that_can_not_be_completed_holds_up_no_other(shop, caplog):
 
     assert [status(shop, order) for order in (first, second)] == ["processing", "completed"]
     assert f"{payment_of(shop, first).id}, paid with sandbox, can't be carried on" in caplog.text
-    assert payment_of(shop, first).status == "processing"
+    payment = payment_of(shop, first)
+    assert (payment.status, payment.tries, payment.trouble) == ("processing", 1, "KeyError: 'action'")
+    assert (payment_of(shop, second).tries, payment_of(shop, second).trouble) == (1, None)
+
+
+def test_money_whose_end_is_unknown_is_asked_about_for_ever(shop):
+    order = shop.order(shop.cart(SEAT), token="tok_timeout")
+    gateway(shop).instead["retrieve_payment"] = raises(ProviderTimeout("silence"))
+
+    for _ in range(60):
+        later(shop, days=1)
+
+    payment = payment_of(shop, order)
+    assert (payment.status, payment.tries) == ("processing", 60)
+    assert timedelta(hours=12) <= payment.ask_at - shop.clock.now() <= timedelta(days=1)
+    gateway(shop).instead.clear()
+    later(shop, days=1)
+    assert (status(shop, order), payment_of(shop, order).trouble) == ("completed", None)
+
+
+def test_a_payment_whose_plugin_has_gone_waits_and_says_so(open_shop, shop):
+    order = shop.order(shop.cart(SEAT), token="tok_timeout")
+    without = open_shop(folder=shop.folder, disabled=["sandbox"])
+
+    later(without, days=1)
+
+    payment = payment_of(shop, order)
+    assert (payment.tries, payment.trouble) == (1, "sandbox gives no answer: The payment provider sandbox is not enabled.")
+    shop.clock.move_to(without.clock.now())
+    later(shop, days=1)
+    assert status(shop, order) == "completed"
 
 
 # --- money that comes too late

@@ -21,6 +21,7 @@ WITHOUT_ACCOUNT = {
     "account": "it is one",
     "api_key": "a back end's, which sees every account",
     "clock_offset": "the shop's: one row",
+    "feed": "positions run through the accounts: one row",
     "invoice_series": "numbers run through the accounts: a row per year",
 }
 

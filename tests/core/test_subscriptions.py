@@ -7,6 +7,7 @@ import pytest
 from core.access import INTERNAL, SCOPES, Caller
 from core.checkout import cancel_order, confirm_order
 from core.engine.idempotency import KeyedRequest
+from core.engine.setbacks import LONGEST_PAUSE, MOST_TRIES, Setback, retry
 from core.errors import Missing, PaymentDeclined, PreconditionFailed, TransitionInvalid
 from core.seats import assigned_users
 from core.subscriptions import SubscriptionChange, cancel, end_due, reactivate
@@ -168,6 +169,28 @@ def test_a_round_of_background_work_ends_what_is_due_and_nothing_else(shop):
 
 
 # --- reserved for an order
+
+
+def test_one_that_can_not_be_ended_holds_up_no_other_and_is_parked_in_the_end(shop):
+    broken, whole = (shop.buy("gotoassist-standard", account=shop.open_account()) for _ in range(2))
+    for subscription in (broken, whole):
+        cancel(shop.engine, subscription.id, INTERNAL, at="period_end")
+    shop.engine.db.update(broken, product_name=[])
+    shop.on("2026-04-01")
+
+    ended = []
+    for _ in range(2 * MOST_TRIES):
+        ended.append(end_due(shop.engine))
+        shop.clock.move_to(shop.clock.now() + LONGEST_PAUSE)
+
+    [setback] = shop.engine.db.all(Setback.select())
+    assert ended == [1] + [0] * (2 * MOST_TRIES - 1)
+    assert [shop.refresh(each).status for each in (broken, whole)] == ["active", "cancelled"]
+    assert (setback.work, setback.subject, setback.account) == ("end_subscription", broken.id, broken.account)
+    assert (setback.tries, setback.next_at) == (MOST_TRIES, None)
+    shop.engine.db.update(broken, product_name=whole.product_name)
+    retry(shop.engine)
+    assert (end_due(shop.engine), shop.refresh(broken).status, shop.count(Setback)) == (1, "cancelled", 0)
 
 
 def test_while_an_order_changes_it_it_is_neither_cancelled_nor_ended(shop):

@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
+from core.engine.deliveries import Delivery
 from core.engine.engine import Engine
-from core.engine.events import Delivery
 from core.engine.settings import CoreSettings, check_settings
 from core.invoices import Invoice
 from core.orders import Order
@@ -122,5 +122,3 @@ def charges_of(town):
     if town.gateway.process.returncode is not None:
         town.gateway.start()
     return town.gateway.provider().charges()
-
-

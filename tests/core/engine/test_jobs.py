@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from core.engine.events import append
+from core.engine.jobs import backoff
 from core.errors import DatabaseUnavailable
 from puesto import hookimpl
 
@@ -57,6 +58,14 @@ def run_periodic(shop):
     huey = shop.engine.jobs.huey
     for task in huey.read_periodic(datetime.now(UTC)):
         huey.execute(task)
+
+
+@pytest.mark.parametrize(("tries", "full"), [(1, 5), (2, 10), (5, 80), (10, 600), (10_000, 600)])
+def test_pauses_double_up_to_the_longest_and_half_of_each_is_chance(tries, full):
+    pauses = [backoff(tries, timedelta(seconds=5), timedelta(minutes=10)).total_seconds() for _ in range(100)]
+
+    assert all(full / 2 <= pause <= full for pause in pauses)
+    assert len(set(pauses)) > 50
 
 
 def test_a_nudge_makes_the_consumer_deliver(shop, ear):
@@ -110,7 +119,7 @@ def test_a_queue_that_can_not_be_written_fails_no_request(shop, ear, caplog):
     assert [event["subject"] for event in shop.events()] == ["ord_1"]
     assert "the job queue can't be written" in caplog.text
     with pytest.raises(DatabaseUnavailable):
-        shop.engine.jobs.check()
+        shop.engine.jobs.pending()
     shop.run()
     assert ear.heard == ["ord_1"]
 
