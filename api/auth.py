@@ -24,7 +24,7 @@ def identify_caller() -> None:
     Pages, documents and health are the same for everybody, and are there while the database is away.
     """
     g.caller = NOBODY
-    if not request.path.startswith("/v1/"):
+    if not request.path.startswith(("/v1/", "/metrics")):
         return
     engine().refresh_clock()
     header = "" if signed_otherwise() else request.headers.get("Authorization", "")

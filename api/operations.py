@@ -1,18 +1,21 @@
-"""For operators and integrators: health, the event feed, the test clock."""
+"""For operators and integrators: health, metrics, stuck cases, the event feed, the test clock."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate
 
 from api.auth import needs
 from api.http import Blueprint, caller, engine, keyed, store_once
-from api.schemas import Answer, Choice, Instant, paged
+from api.languages import translate
+from api.schemas import Answer, Choice, Instant, PageQuery, paged
 from core import schema
 from core.engine.events import events_after
-from core.engine.values import instant_text
+from core.engine.values import instant_text, to_json
 from core.errors import Missing, ValidationFailed
+from core.stuck import KINDS, Case, stuck_cases
 from core.worker import run_round
 
 blueprint = Blueprint("operations", __name__, description="Health, events, the clock of the sandbox")
@@ -38,6 +41,20 @@ class NewTime(Schema):
 
 class TimeOut(Answer):
     now = Instant()
+
+
+class StuckCaseOut(Answer):
+    """Work that goes on no more by itself, or has waited longer than it should."""
+
+    kind = Choice(*KINDS)
+    id = fields.String(required=True, metadata={"description": "what `puesto jobs retry` takes"})
+    account = fields.String(required=True)
+    subject = fields.String(required=True, metadata={"description": "id of the order, subscription or other row it is about"})
+    since = Instant()
+    tries = fields.Integer(required=True)
+    next_try = Instant(allow_none=True)
+    reason = fields.String(required=True, metadata={"description": "what went wrong, as it was met with; a code for an order's problem"})
+    remedy = fields.String(required=True, metadata={"description": "what staff can do"})
 
 
 class EventQuery(Schema):
@@ -72,12 +89,29 @@ def ready():
     return {"status": "ok"}
 
 
+@blueprint.get("/v1/stuck-cases")
+@needs("staff")
+@blueprint.arguments(PageQuery, location="query")
+@blueprint.response(200, paged(StuckCaseOut))
+def list_stuck_cases(query):
+    """What waits for a human, kind by kind, each from the newest back."""
+    cases, cursor = stuck_cases(engine(), **query)
+    return {"data": [_shown(case) for case in cases], "next_cursor": cursor}
+
+
+def _shown(case: Case) -> dict[str, Any]:
+    return {name: to_json(value) for name, value in vars(case).items() if name != "remedy"} | {"remedy": translate(case.remedy)}
+
+
 @blueprint.get("/v1/events")
 @needs("billing")
 @blueprint.arguments(EventQuery, location="query")
 @blueprint.response(200, paged(EventOut))
 def list_events(query):
-    """The event feed, the oldest first. Go on with `after` = the last id you have seen."""
+    """The event feed, the oldest first. Go on with `after` = the last id you have seen.
+
+    The background worker lets events into it, a moment after what they tell of, each behind those that are there.
+    """
     data = events_after(engine(), caller().account, query["after"], query["limit"])
     return {"data": data, "next_cursor": data[-1]["id"] if data else query["after"]}
 

@@ -15,7 +15,7 @@ from core.engine.engine import Engine
 from core.engine.values import new_id
 from core.errors import Forbidden, Missing, PreconditionFailed, Unauthorized, ValidationFailed
 
-SCOPES = ("catalog:read", "accounts", "checkout", "billing", "staff")
+SCOPES = ("catalog:read", "accounts", "checkout", "billing", "staff", "metrics")
 # What a person may do with a token, by role. A member may only look at the catalog and ask for entitlements.
 TOKEN_SCOPES = {"billing_contact": frozenset({"catalog:read", "accounts", "checkout", "billing"}), "member": frozenset({"catalog:read"})}
 TOKEN_LIFETIME = timedelta(hours=1)

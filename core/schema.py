@@ -25,8 +25,8 @@ from core.engine.engine import ClockOffset, Engine
 from core.engine.events import EventRow, Feed
 from core.engine.idempotency import IdempotencyKey
 from core.engine.reflection import differences
-from core.errors import PuestoError, SettingsInvalid
 from core.engine.setbacks import Setback
+from core.errors import PuestoError, SettingsInvalid
 from core.invoices import Invoice, InvoiceLine, InvoiceSeries
 from core.orders import Order, OrderLine
 from core.payment_methods import PaymentMethod

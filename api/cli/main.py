@@ -9,6 +9,7 @@ import click
 
 from api.cli.database import db
 from api.cli.demo import demo
+from api.cli.jobs import jobs
 from api.cli.keys import keys
 from api.cli.output import Failure
 from api.cli.plugins import plugins
@@ -23,17 +24,25 @@ class Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         with suppress(PuestoError):  # what is wrong with the settings is no reason to show no help
-            return [*self.commands, *plugin_commands()]
+            return [*self.commands, *of_plugins(ctx)]
         return list(self.commands)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        return self.commands.get(name) or plugin_commands().get(name)
+        return self.commands.get(name) or of_plugins(ctx).get(name)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except PuestoError as error:
             raise Failure(str(error)) from error
+
+
+def of_plugins(ctx: click.Context) -> dict[str, click.Command]:
+    """What `plugin_commands` finds, looked up once in a run."""
+    if "plugin commands" not in ctx.meta:
+        ctx.meta["plugin commands"] = plugin_commands()
+    found: dict[str, click.Command] = ctx.meta["plugin commands"]
+    return found
 
 
 def plugin_commands() -> dict[str, click.Command]:
@@ -56,7 +65,7 @@ def main() -> None:
     """
 
 
-for command in (demo, serve, worker, keys, plugins, db):
+for command in (demo, serve, worker, jobs, keys, plugins, db):
     main.add_command(command)
 
 if __name__ == "__main__":

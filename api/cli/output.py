@@ -11,7 +11,14 @@ import click
 
 
 class Failure(click.ClickException):
-    """What somebody at a terminal can mend: one line on standard error, exit status 1, no traceback."""
+    """What somebody at a terminal can mend: one line on standard error, exit status 1, no traceback.
+
+    exit_code: 2 where the command itself was given something wrong.
+    """
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
     def show(self, file: IO[Any] | None = None) -> None:
         click.echo(f"puesto: {' '.join(self.message.split())}", err=True)

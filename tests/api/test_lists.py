@@ -8,7 +8,8 @@ from tests.api.contract import operations
 from tests.api.scene import CARD, SEAT, Scene, names
 from tests.conftest import Client, problem
 
-LISTS = operations(lambda operation: operation.id.startswith("list_") and operation.id not in ("list_problems", "list_events"))
+OTHERS = ("list_problems", "list_events", "list_stuck_cases")  # a page for people; without end; of what few shops have five of
+LISTS = operations(lambda operation: operation.id.startswith("list_") and operation.id not in OTHERS)
 ROWS = 5
 
 
@@ -110,6 +111,7 @@ def test_a_back_end_may_ask_for_one_account(fresh):
 
 
 def test_the_event_feed_goes_on_for_ever(fresh):
+    fresh.shop.run()
     events = fresh.client.get("/v1/events?limit=100").json
     parts = []
     while page := fresh.client.get("/v1/events", query_string={"limit": 4, **({"after": parts[-1]["id"]} if parts else {})}).json["data"]:
@@ -117,6 +119,7 @@ def test_the_event_feed_goes_on_for_ever(fresh):
 
     end = fresh.client.get(f"/v1/events?after={events['next_cursor']}").json
     fresh.client.check_out(fresh.client.post("/v1/carts", {"account": fresh.account.id, "lines": [{**SEAT, "plan": "p1-only"}]}).json["id"])
+    fresh.shop.run()
     new = fresh.client.get(f"/v1/events?after={end['next_cursor']}").json["data"]
 
     assert parts == events["data"]

@@ -20,14 +20,14 @@ OPERATIONS = """
     list_subscriptions get_subscription cancel_subscription reactivate_subscription
     list_seats assign_seats assign_seat release_seat check_entitlement
     list_invoices get_invoice receive_webhook
-    alive ready list_events move_clock
+    alive ready list_stuck_cases list_events move_clock metrics
     list_problems explain_problem
 """.split()  # noqa: SIM905
 # Objects whose members are not ours to name: what a provider's script gives the client, and the documents of an event.
 FREE = {("Confirm", "data"), ("Event", "data")}
 # Whatever a quote shows: a number, a text, a period.
 ANY_VALUE = {("Change", "was"), ("Change", "now")}
-HTML = {"return_from_provider", "list_problems", "explain_problem"}
+TEXTS = {"return_from_provider": "text/html", "list_problems": "text/html", "explain_problem": "text/html", "metrics": "text/plain"}
 
 
 def schemas():
@@ -80,7 +80,7 @@ def test_an_operation_says_what_it_is_for_takes_and_gives(operation):
     assert [each["name"] for each in spec_parameters(operation) if each["in"] == "path"] == names(operation.path)
     assert spec["responses"]["default"] == {"$ref": "#/components/responses/DEFAULT_ERROR"}
     assert ("content" in answer) == (good != "204")
-    assert [*answer.get("content", {})] == ([] if good == "204" else ["text/html"] if operation.id in HTML else ["application/json"])
+    assert [*answer.get("content", {})] == ([] if good == "204" else [TEXTS.get(operation.id, "application/json")])
     assert ("Location" in answer.get("headers", {})) == (good == "201")
 
 

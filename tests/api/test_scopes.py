@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from core.access import SCOPES, create_key, revoke_key
+from core.access import SCOPES, TOKEN_SCOPES, create_key, revoke_key
 from tests.api.contract import operations
 from tests.api.scene import names
 from tests.api.shared_shop import shared_shop
@@ -113,7 +113,8 @@ def test_a_cart_for_an_account_takes_the_scope_that_one_for_nobody_does_not(clie
 def test_a_billing_contact_buys_and_changes_but_is_no_staff(client, shop, scene):
     token = client.token(scene.user)
 
-    answers = {operation.id: scene.send(operation, bearer=token) for operation in SCOPED if operation.method == "GET"}
+    theirs = [operation for operation in SCOPED if operation.spec["x-scope"] in TOKEN_SCOPES["billing_contact"]]
+    answers = {operation.id: scene.send(operation, bearer=token) for operation in theirs if operation.method == "GET"}
     clock = client.post("/v1/test-clock", {"now": "2026-03-01T13:00:00Z"}, bearer=token)
     new_account = client.post("/v1/accounts", {"name": "Beta", "email": "it@beta.example"}, bearer=token)
     kind = client.patch(f"/v1/accounts/{scene.account.id}", {"kind": "corporate"}, bearer=token)

@@ -122,7 +122,7 @@ def test_a_worker_works_alone_and_ends_at_a_signal(puesto, tmp_path):
 
     with subprocess.Popen([*PUESTO, "worker"], cwd=tmp_path, env=environment({}), stdout=subprocess.DEVNULL) as worker:
         try:
-            assert wait_for(lambda: engine.db.first(EventRow.select()).fanned_out)
+            assert wait_for(lambda: engine.db.first(EventRow.select()).position is not None)
         finally:
             worker.terminate()
         assert worker.wait(MINUTE) == 0
