@@ -68,7 +68,7 @@ class PostgresqlServer:
 
 
 @contextmanager
-def _one_at_a_time() -> Iterator[None]:
+def one_at_a_time() -> Iterator[None]:
     """Test processes that start servers at once would make the same system user at once: as root, PostgreSQL runs as another."""
     with (Path(gettempdir()) / "puesto-tests.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -79,7 +79,7 @@ def _one_at_a_time() -> Iterator[None]:
 def postgresql() -> Iterator[PostgresqlServer]:
     with TemporaryDirectory(prefix="puesto-postgresql-") as folder:
         os.chmod(folder, 0o755)  # for that other user
-        with _one_at_a_time():
+        with one_at_a_time():
             server = PostgresqlServer(Path(folder) / "data")
         yield server
         server.stop()

@@ -1,7 +1,5 @@
-"""A shop of several processes, with a killer in it: server, worker and gateway die at random moments and are started again.
-
-Clients buy meanwhile, and repeat with the same key until they have an answer, as docs/http.md tells them to. Afterwards the books
-of the gateway and the tables of the shop are compared.
+"""A shop of several processes, with a killer in it: server, worker, gateway and database die at random moments, and whoever watches
+over them starts them again.
 """
 
 from __future__ import annotations
@@ -10,127 +8,153 @@ import os
 import random
 import signal
 import subprocess
-import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from uuid import uuid4
 
 import httpx
 
 from api.cli.running import PUESTO, environment, run_puesto
-from tests.plugins.payments.gateway import SECRET, WEBHOOK_SECRETS, Gateway, free_port
+from tests.faults.witness import install_witness
+from tests.plugins.payments.gateway import SECRET, Gateway, free_port
 
 SCOPES = "catalog:read,accounts,checkout,billing,staff"
-# What a client pays with: mostly it works, sometimes not, and sometimes nobody answers.
-TOKENS = ["tok_ok"] * 6 + ["tok_card_declined", "tok_timeout"]
+# Who dies, and how often. A backend of PostgreSQL that is killed takes all others with it, and the database recovers.
+VICTIMS = {"server": 2, "child": 4, "worker": 2, "gateway": 2}
+VICTIMS_OF_POSTGRESQL = {"backend": 3, "database": 1}
 
 
 class Town:
-    """The processes. `pids` names those that may be killed: of the server the API process, the worker and who supervises both."""
+    """The processes: gateway, `puesto serve`, and one `puesto worker` more.
 
-    def __init__(self, folder: Path, database: str, log: Path) -> None:
-        self.folder, self.log = folder, log
+    data: the folder of the plugins' files. log: what server and worker print.
+    """
+
+    def __init__(self, folder: Path, database: str) -> None:
+        self.folder, self.data, self.log, self.database = folder, folder / "data", folder / "processes.log", database
         self.gateway = Gateway(folder)
         (folder / "gateway_secret").write_text(SECRET)
-        (folder / "webhook_secret").write_text(WEBHOOK_SECRETS[0])
         self.settings = {
             "PUESTO_DATABASE": database,
-            "PUESTO_DATA": str(folder / "data"),
+            "PUESTO_DATA": str(self.data),
             "PUESTO_PLUGINS__SANDBOX__GATEWAY_URL": self.gateway.url,
             "PUESTO_PLUGINS__SANDBOX__GATEWAY_SECRET": f"file:{folder / 'gateway_secret'}",
             "PUESTO_PLUGINS__SANDBOX__GATEWAY_TIMEOUT": "5",
+            **install_witness(folder),
         }
         made = run_puesto(folder, "keys", "create", "--name", "kills", "--scopes", SCOPES, **self.settings)
         assert made.returncode == 0, made.stderr
         self.secret = made.stdout.strip()
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.start()
+        self.server, self.worker = self._start_server(), self._start("worker")
 
-    def start(self) -> None:
-        command = [*PUESTO, "serve", "--port", str(self.port), "--until-eof"]
+    def _start_server(self) -> subprocess.Popen[bytes]:
+        return self._start("serve", "--port", str(self.port), "--until-eof")
+
+    def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                command, cwd=self.folder, env=environment(self.settings), stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT
+            return subprocess.Popen(
+                [*PUESTO, *arguments],
+                cwd=self.folder,
+                env=environment(self.settings),
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
             )
 
-    def children(self) -> list[int]:
-        with suppress(OSError):
-            path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-            return [int(pid) for pid in path.read_text().split()]
-        return []
+    # --- deaths
 
     def kill(self, chance: random.Random) -> str:
-        """kill -9 of one process; which. Where a child of the server dies, all of it ends: that is waited for."""
-        victim = chance.choice(["server", "child", "child", "gateway"])
-        if victim == "gateway":
-            self.gateway.kill()
-            return victim
-        pid = chance.choice(self.children() or [self.process.pid]) if victim == "child" else self.process.pid
+        """kill -9 of one process, or the end of one connection to PostgreSQL; which. What dies with it has died on return."""
+        victims = VICTIMS | (VICTIMS_OF_POSTGRESQL if self.database.startswith("postgresql") else {})
+        [victim] = chance.choices(list(victims), list(victims.values()))
+        kill: Callable[[random.Random], None] = getattr(self, f"_kill_{victim}")
+        kill(chance)
+        return victim
+
+    def _kill_server(self, chance: random.Random) -> None:
+        self._kill_of_server(self.server.pid)
+
+    def _kill_child(self, chance: random.Random) -> None:
+        self._kill_of_server(chance.choice(children(self.server) or [self.server.pid]))
+
+    def _kill_of_server(self, pid: int) -> None:
+        """All of it ends with any of it: while an orphan listened at its port, the next could not be started."""
+        family = [self.server.pid, *children(self.server)]
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        self.process.wait(60)
-        return f"{victim} {pid}"
+        self.server.wait(60)
+        wait_until(lambda: not any(map(is_alive, family)), "a process of the server outlives it")
+
+    def _kill_worker(self, chance: random.Random) -> None:
+        self.worker.kill()
+        self.worker.wait(60)
+
+    def _kill_gateway(self, chance: random.Random) -> None:
+        self.gateway.kill()
+
+    def _kill_backend(self, chance: random.Random) -> None:
+        self._strike(chance, lambda backend, connection: connection.execute("SELECT pg_terminate_backend(%s)", [backend]))
+
+    def _kill_database(self, chance: random.Random) -> None:
+        self._strike(chance, lambda backend, connection: os.kill(backend, signal.SIGKILL))
+
+    def _strike(self, chance: random.Random, end: Callable[[int, object], object]) -> None:
+        import psycopg
+
+        with suppress(psycopg.OperationalError, ProcessLookupError), psycopg.connect(self.database, autocommit=True) as connection:
+            found = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() ORDER BY pid"
+            end(chance.choice([pid for (pid,) in connection.execute(found)]), connection)
+
+    # --- lives
 
     def revive(self) -> None:
-        """Start again what is dead, and wait until all of it answers."""
+        """Start again what is dead, and wait until the shop answers."""
+        wait_until(self._is_well, "the shop does not come back", lambda: self.log.read_text()[-3000:])
+
+    def _is_well(self) -> bool:
         if self.gateway.process.returncode is not None:
             self.gateway.start()
-        deadline = time.monotonic() + 90
-        while time.monotonic() < deadline:
-            if self.process.poll() is not None:
-                self.process.stdin.close()
-                self.start()
-            with suppress(httpx.HTTPError):
-                if httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200:
-                    return
-            time.sleep(0.1)
-        raise AssertionError(f"the server does not come back:\n{self.log.read_text()[-3000:]}")
+        if self.worker.poll() is not None:
+            self.worker = self._again(self.worker, self._start("worker"))
+        if self.server.poll() is not None:
+            self.server = self._again(self.server, self._start_server())
+        with suppress(httpx.HTTPError):
+            return httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200
+        return False
+
+    def _again(self, dead: subprocess.Popen[bytes], next: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
+        assert dead.stdin is not None
+        dead.stdin.close()
+        return next
 
     def stop(self) -> None:
-        self.process.stdin.close()
-        self.process.terminate()
-        self.process.wait(60)
+        for process in (self.server, self.worker):
+            process.terminate()
+        for process in (self.server, self.worker):
+            process.wait(60)
+            assert process.stdin is not None
+            process.stdin.close()
         self.gateway.kill()
 
 
-@dataclass
-class Client:
-    """Buys, one order after the other, until told to stop. `answers`: (order or None, problem) as the last word on each checkout."""
+def children(process: subprocess.Popen[bytes]) -> list[int]:
+    with suppress(OSError):
+        return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+    return []
 
-    town: Town
-    chance: random.Random
-    over: threading.Event
-    answers: list[tuple[str | None, str | None]] = field(default_factory=list)
-    failure: BaseException | None = None
 
-    def run(self) -> None:
-        try:
-            account = self.until_answered("POST", "/v1/accounts", {"name": "A", "email": "a@a.example", "country": "ES"}).json()["id"]
-            while not self.over.is_set():
-                self.buy(account)
-        except BaseException as error:
-            self.failure = error
+def is_alive(pid: int) -> bool:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
 
-    def buy(self, account: str) -> None:
-        line = {"mode": "buy", "plan": "gotomeeting-professional", "interval": "month", "seats": self.chance.randint(1, 9)}
-        cart = self.until_answered("POST", "/v1/carts", {"account": account, "lines": [line]}).json()["id"]
-        quote = self.until_answered("GET", f"/v1/carts/{cart}/quote").json()["quote"]
-        body = {"quote": quote, "payment": {"provider": "sandbox", "token": self.chance.choice(TOKENS)}}
-        answer = self.until_answered("POST", f"/v1/carts/{cart}/checkout", body).json()
-        self.answers.append((answer.get("id"), answer.get("type")))
 
-    def until_answered(self, method: str, path: str, json: object = None) -> httpx.Response:
-        """Repeat with the same key while nobody answers, or the first request may still be running."""
-        headers = {"Authorization": f"Bearer {self.town.secret}", "Idempotency-Key": uuid4().hex}
-        deadline = time.monotonic() + 240
-        while time.monotonic() < deadline:
-            with suppress(httpx.HTTPError):
-                answer = httpx.request(method, f"{self.town.url}{path}", json=json, headers=headers, timeout=40)
-                in_progress = answer.status_code == 409 and answer.json()["type"] == "/problems/request-in-progress"
-                if answer.status_code < 500 and not in_progress:
-                    return answer
-            time.sleep(self.chance.uniform(0.05, 0.3))
-        raise AssertionError(f"no answer to {method} {path}")
+def wait_until(condition: Callable[[], bool], failure: str, details: Callable[[], str] = str, seconds: float = 90) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{failure} within {seconds:g} s\n{details()}")
+        time.sleep(0.1)
