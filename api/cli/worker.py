@@ -9,7 +9,7 @@ import threading
 
 import click
 
-from api.cli.processes import ENDS, configure_logging, end_with_parent, restore_hangup, unsignalled
+from api.cli.processes import configure_logging, end_with_parent, restore_hangup
 from api.cli.shop import open_shop
 from core.engine.engine import Engine
 from core.worker import equip
@@ -18,6 +18,8 @@ from core.worker import equip
 THREADS = 4
 # Seconds between looks into an empty queue, at most: SQLite can't wake a reader.
 LONGEST_PAUSE = 0.5
+# Seconds between rounds, in which a worker looks for work by itself: whatever becomes of the queue, nothing waits for longer.
+ROUND = 60
 # Seconds that work under way is given when the end is asked for. What is cut off is found and done again by the next worker.
 PATIENCE = 3.0
 
@@ -39,16 +41,22 @@ def work() -> None:
     engine = Engine()
     equip(engine)
     stop = threading.Event()
-    consumer = engine.jobs.huey.create_consumer(workers=THREADS, max_delay=LONGEST_PAUSE, shutdown_timeout=PATIENCE)
-    with unsignalled():  # Huey sets handlers of its own, of which SIGTERM's drops the work under way
-        consumer.start()
-        restore_hangup()
-        for number in ENDS:
-            signal.signal(number, lambda *_: stop.set())
+    consumer = engine.jobs.huey.create_consumer(workers=THREADS, periodic=False, max_delay=LONGEST_PAUSE, shutdown_timeout=PATIENCE)
+    consumer.start()  # with signal handlers of its own, of which SIGTERM drops the work under way
+    restore_hangup()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
     end_with_parent(stop.set)
+    threading.Thread(target=_look_by_itself, args=(engine, stop), daemon=True, name="puesto-rounds").start()
     while not stop.wait(timeout=10):
         consumer.check_worker_health()
     consumer.stop(graceful=True)
     engine.close()
     sys.stdout.flush()
     os._exit(0)  # a subscriber that hangs keeps its lane's thread, which Python would wait for
+
+
+def _look_by_itself(engine: Engine, stop: threading.Event) -> None:
+    while not stop.is_set():
+        engine.jobs.run_round()
+        stop.wait(ROUND)

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from huey import Huey, crontab
+from huey import Huey
 
-from core.engine.queues import open_queue
+from core.engine.queues import check_address, open_queue
 from core.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
@@ -38,12 +38,13 @@ def explain(error: Exception) -> str:
 
 
 class Jobs:
-    """The queue of one engine. Made on first use: reading a shop needs no queue.
+    """The queue of one engine. Made on first use: reading a shop needs no queue. Raises SettingsInvalid for a wrong setting `jobs`.
 
     round:  what a worker does every minute; prompt: what it does as soon as it is nudged. `core.worker` fills both.
     """
 
     def __init__(self, engine: Engine) -> None:
+        check_address(engine.settings["jobs"])
         self._engine = engine
         self._huey: Huey | None = None
         self._making = threading.Lock()
@@ -57,7 +58,6 @@ class Jobs:
             if self._huey is None:
                 huey = open_queue(self._engine.settings["jobs"], self._engine.db)
                 self._deliver = huey.task(name="deliver")(lambda: self._run(self.prompt))
-                huey.periodic_task(crontab(minute="*"), name="round")(self._run_round)
                 self._huey = huey
             return self._huey
 
@@ -88,14 +88,12 @@ class Jobs:
             if free:
                 self._busy.discard(name)
 
-    def _run_round(self) -> None:
-        """One at a time: rounds that queue up behind a slow one have nothing to add to it."""
-        with self.alone("round") as mine:
-            self._run(self.round if mine else ())
+    def run_round(self) -> None:
+        """Look for all work by itself, which needs no queue. What fails is logged, and tried again in the next round."""
+        self._run(self.round)
 
     def _run(self, work: Sequence[Work]) -> None:
-        self._engine.refresh_clock()
-        for piece in work:
+        for piece in (type(self._engine).refresh_clock, *work):
             try:
                 piece(self._engine)
             except Exception:

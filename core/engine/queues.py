@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from huey import Huey, PostgresHuey, RedisHuey, SqliteHuey
 
 from core.engine.database import Database
@@ -9,14 +11,41 @@ from core.engine.sqlite import Sqlite
 from core.errors import SettingsInvalid
 
 NAME = "puesto"
+REDIS = re.compile(r"rediss?://[^/?#]+(/\d*)?(\?.*)?|unix://.*/.+")
+# A request waits no longer for a Redis that is away: a nudge is not worth it.
+CONNECT_SECONDS = 1
 
 
 def open_queue(url: str | None, database: Database) -> Huey:
-    """The queue of a setting `jobs`; None: the one that goes with the database. Raises SettingsInvalid for any other address."""
-    if url is not None and url.startswith(("redis:", "rediss:", "unix:")):
-        return RedisHuey(NAME, url=url, results=False)
+    """The queue of a setting `jobs`; None: the one that goes with the database. Raises SettingsInvalid as `check_address` does."""
     if url is not None:
-        raise SettingsInvalid("setting jobs: write redis://host:6379/0, or leave it out")
+        return _open_redis(url)
     if isinstance(database, Sqlite):
         return SqliteHuey(NAME, filename=f"{database.path}-jobs", results=False)
     return PostgresHuey(NAME, dsn=database.url, results=False)
+
+
+def check_address(url: str | None) -> None:
+    """Raises SettingsInvalid for a setting `jobs` that is no address of Redis, or where its client is missing. Does not connect."""
+    if url is not None:
+        _open_redis(url)
+
+
+def _open_redis(url: str) -> Huey:
+    """Of a wrong address nothing is repeated: it may hold a password, which a wrong character cuts in two."""
+    try:
+        if not REDIS.fullmatch(url):
+            raise ValueError
+        from redis import ConnectionPool
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+
+        pool = ConnectionPool.from_url(url, socket_connect_timeout=CONNECT_SECONDS, retry=Retry(NoBackoff(), 1))
+        pool.make_connection()  # not opened yet, but it knows the options that an address may have
+    except ImportError:
+        raise SettingsInvalid("setting jobs: Redis needs its client: install puesto[redis]") from None
+    except (ValueError, TypeError):
+        raise SettingsInvalid(
+            "setting jobs: write redis://host:6379/0, rediss://host:6379/0 for TLS or unix:///path, or leave it out"
+        ) from None
+    return RedisHuey(NAME, connection_pool=pool, results=False)

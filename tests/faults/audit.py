@@ -17,7 +17,7 @@ from core.seats import SeatAssignment
 from core.subscriptions import Subscription
 from tests.faults.clients import Client
 from tests.faults.killing import Town
-from tests.faults.witness import Witness, heard
+from tests.witness import Witness, heard
 
 PAID = ("completed", "refunded")
 

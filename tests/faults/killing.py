@@ -16,8 +16,8 @@ from pathlib import Path
 import httpx
 
 from api.cli.running import PUESTO, environment, run_puesto
-from tests.faults.witness import install_witness
 from tests.plugins.payments.gateway import SECRET, Gateway, free_port
+from tests.witness import install_witness
 
 SCOPES = "catalog:read,accounts,checkout,billing,staff"
 # Who dies, and how often. A backend of PostgreSQL that is killed takes all others with it, and the database recovers.

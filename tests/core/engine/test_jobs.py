@@ -2,7 +2,7 @@ import logging
 import signal
 import threading
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
@@ -53,13 +53,6 @@ def tell(shop, subject):
         append(shop.engine, "order.completed", account="acc_1", subject=subject, data={})
 
 
-def run_periodic(shop):
-    """What the consumer's scheduler starts every minute, run here."""
-    huey = shop.engine.jobs.huey
-    for task in huey.read_periodic(datetime.now(UTC)):
-        huey.execute(task)
-
-
 @pytest.mark.parametrize(("tries", "full"), [(1, 5), (2, 10), (5, 80), (10, 600), (10_000, 600)])
 def test_pauses_double_up_to_the_longest_and_half_of_each_is_chance(tries, full):
     pauses = [backoff(tries, timedelta(seconds=5), timedelta(minutes=10)).total_seconds() for _ in range(100)]
@@ -105,7 +98,7 @@ def test_an_emptied_queue_loses_nothing(shop, ear):
     tell(shop, "ord_1")
     shop.engine.jobs.huey.flush()
 
-    run_periodic(shop)
+    shop.engine.jobs.run_round()
 
     assert ear.heard == ["ord_1"]
 
@@ -128,27 +121,11 @@ def test_a_piece_of_work_that_fails_holds_up_no_other(shop, caplog):
     done = []
     shop.engine.jobs.round = (lambda engine: 1 / 0, lambda engine: done.append(engine))
 
-    run_periodic(shop)
+    shop.engine.jobs.run_round()
 
     assert done == [shop.engine]
     assert "ZeroDivisionError" in caplog.text
     assert [record.levelno for record in caplog.records if record.name == "puesto.jobs"] == [logging.ERROR]
-
-
-def test_a_round_that_is_slow_is_not_started_twice(shop):
-    started, over = threading.Semaphore(0), threading.Event()
-    shop.engine.jobs.round = (lambda engine: started.release() or over.wait(30),)
-    first = threading.Thread(target=run_periodic, args=[shop])
-    first.start()
-    assert started.acquire(timeout=30)
-
-    run_periodic(shop)  # would wait for `over`
-
-    over.set()
-    first.join()
-    assert not started.acquire(blocking=False)
-    run_periodic(shop)
-    assert started.acquire(blocking=False)
 
 
 def test_a_round_goes_by_the_clock_that_another_process_has_moved(open_shop, shop):
@@ -156,6 +133,6 @@ def test_a_round_goes_by_the_clock_that_another_process_has_moved(open_shop, sho
     shop.engine.jobs.round = (lambda engine: seen.append(engine.clock.now()),)
     open_shop(folder=shop.folder, enabled=[]).engine.move_clock(tomorrow)
 
-    run_periodic(shop)
+    shop.engine.jobs.run_round()
 
     assert seen == [tomorrow]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from puesto import Event, PluginContext, hookimpl
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 LEDGER = Path("witness", "ledger")
 
 
@@ -32,9 +32,9 @@ class Witness:
 def install_witness(folder: Path) -> dict[str, str]:
     """Make it a distribution of its own in `folder`; the variables with which a process finds it."""
     metadata = folder / "site" / "witness-1.0.dist-info"
-    metadata.mkdir(parents=True)
+    metadata.mkdir(parents=True, exist_ok=True)
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: witness\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text("[puesto]\nwitness = tests.faults.witness:Witness\n")
+    (metadata / "entry_points.txt").write_text("[puesto]\nwitness = tests.witness:Witness\n")
     return {"PYTHONPATH": os.pathsep.join([str(folder / "site"), str(ROOT)])}
 
 
