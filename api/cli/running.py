@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -77,9 +78,13 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that is free now, and again after a kill -9: out of the range from which the kernel takes those of clients, which
+    would sooner or later take it, or connect to themselves while they look for a server that is away."""
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)  # not as a test's seed has it: several run at once
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def _wait_until_ready(server: Server) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from core.engine.database import Row
 from core.engine.engine import Engine
-from core.engine.events import Delivery, EventRow, _subscribers
+from core.engine.events import PROVISIONING, Delivery, EventRow
 from core.engine.settings import CoreSettings, check_settings
 from core.invoices import Invoice
 from core.orders import Order, OrderLine
@@ -79,7 +79,7 @@ class Books:
     def compare_deliveries(self) -> None:
         """Each event has one to each of its subscribers, each is done, and who keeps count has heard."""
         events = self.all(EventRow)
-        expected = {(event.sequence, *subscriber) for event in events for subscriber in _subscribers(self.engine, event)}
+        expected = {(event.sequence, *subscriber) for event in events for subscriber in self.subscribers(event)}
         deliveries = self.all(Delivery)
         assert {(delivery.event, delivery.plugin, delivery.hook) for delivery in deliveries} == expected
         assert {delivery.status for delivery in deliveries} == {"done"}
@@ -87,6 +87,14 @@ class Books:
         assert heard(self.town.data).keys() == {event.id for event in events if event.sequence in witnessed}
         mailed = list((self.town.data / "email" / "outbox").glob("*purchase_confirmation.eml"))
         assert len(mailed) == len({line.order for line in self.lines if line.document["mode"] != "trial"})
+
+    def subscribers(self, event: EventRow) -> list[tuple[str, str]]:
+        """Every plugin with the hook of the event's type; where access has changed, the product's own to provision."""
+        hook = event.type.replace(".", "_")
+        plugins = [(plugin, hook) for plugin in self.engine.plugins.implementing(hook)]
+        if event.type in PROVISIONING:
+            plugins.append((self.engine.products.plugin_of[event.data["subscription"]["product"]], "provision"))
+        return plugins
 
     def compare_with_answers(self, clients: Sequence[Client]) -> None:
         """What a client was told is what there is; an order that was processing may have failed."""

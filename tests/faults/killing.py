@@ -15,8 +15,8 @@ from pathlib import Path
 
 import httpx
 
-from api.cli.running import PUESTO, environment, run_puesto
-from tests.plugins.payments.gateway import SECRET, Gateway, free_port
+from api.cli.running import PUESTO, environment, free_port, run_puesto
+from tests.plugins.payments.gateway import SECRET, Gateway
 from tests.witness import install_witness
 
 SCOPES = "catalog:read,accounts,checkout,billing,staff"

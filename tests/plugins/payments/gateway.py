@@ -8,18 +8,17 @@
 """
 
 import base64
-import random
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from api.cli.running import free_port
 from core.engine.clock import TestClock
 from core.engine.plugins import AskHooks, Plugins
 from plugins.payments.sandbox import SandboxPlugin, SandboxSettings
@@ -79,16 +78,6 @@ class Gateway:
     def hits(self) -> int:
         """How often the fault has struck."""
         return int(self.call("GET", "/faults").json()[0]["hits"])
-
-
-def free_port() -> int:
-    """A port that is free again after a kill -9: out of the range from which the kernel takes those of clients, which would
-    sooner or later connect to themselves while they look for a gateway that is away."""
-    while True:
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 @contextmanager
