@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
 import threading
 
 import click
+from huey.consumer import Consumer
 
 from api.cli.processes import configure_logging, end_with_parent, restore_hangup
 from api.cli.shop import open_shop
 from core.engine.engine import Engine
 from core.worker import equip
+
+log = logging.getLogger("puesto.worker")
 
 # Several, so that a subscriber that hangs until its deadline holds up no other.
 THREADS = 4
@@ -20,6 +24,8 @@ THREADS = 4
 LONGEST_PAUSE = 0.5
 # Seconds between rounds, in which a worker looks for work by itself: whatever becomes of the queue, nothing waits for longer.
 ROUND = 60
+# Seconds until a queue that can't be opened is tried again.
+RETRY = 5
 # Seconds that work under way is given when the end is asked for. What is cut off is found and done again by the next worker.
 PATIENCE = 3.0
 
@@ -41,16 +47,14 @@ def work() -> None:
     engine = Engine()
     equip(engine)
     stop = threading.Event()
-    consumer = engine.jobs.huey.create_consumer(workers=THREADS, periodic=False, max_delay=LONGEST_PAUSE, shutdown_timeout=PATIENCE)
-    consumer.start()  # with signal handlers of its own, of which SIGTERM drops the work under way
-    restore_hangup()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    _end_at_signals(stop)
     end_with_parent(stop.set)
     threading.Thread(target=_look_by_itself, args=(engine, stop), daemon=True, name="puesto-rounds").start()
-    while not stop.wait(timeout=10):
+    consumer = _start_consumer(engine, stop)
+    while consumer and not stop.wait(timeout=10):
         consumer.check_worker_health()
-    consumer.stop(graceful=True)
+    if consumer:
+        consumer.stop(graceful=True)
     engine.close()
     sys.stdout.flush()
     os._exit(0)  # a subscriber that hangs keeps its lane's thread, which Python would wait for
@@ -60,3 +64,24 @@ def _look_by_itself(engine: Engine, stop: threading.Event) -> None:
     while not stop.is_set():
         engine.jobs.run_round()
         stop.wait(ROUND)
+
+
+def _start_consumer(engine: Engine, stop: threading.Event) -> Consumer | None:
+    """As soon as the queue can be opened; until then the rounds do all the work. None where the end comes first."""
+    while not stop.is_set():
+        try:
+            consumer = engine.jobs.huey.create_consumer(workers=THREADS, periodic=False, max_delay=LONGEST_PAUSE, shutdown_timeout=PATIENCE)
+        except Exception:  # each kind of queue has errors of its own
+            log.warning("the job queue can't be opened; it is tried again", exc_info=True)
+            stop.wait(RETRY)
+            continue
+        consumer.start()  # with signal handlers of its own, of which SIGTERM drops the work under way
+        _end_at_signals(stop)
+        return consumer
+    return None
+
+
+def _end_at_signals(stop: threading.Event) -> None:
+    restore_hangup()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())

@@ -1,8 +1,9 @@
 """The worker's queue, each kind with real worker processes: that of the database the tests run on, and Redis."""
 
+import sqlite3
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -141,6 +142,24 @@ def test_a_queue_that_is_away_fails_no_request_and_comes_back(redis, open_shop, 
     assert "the job queue can't be written" in caplog.text
     assert heard(shop.folder / "data") == {event["id"]: 1 for event in shop.events()}
     assert PASSWORD not in caplog.text + ready.text + (shop.folder / "worker.log").read_text()
+
+
+@pytest.mark.only_on("sqlite", reason="its queue is a file")
+def test_a_worker_that_finds_the_queue_locked_works_and_waits_for_it(open_shop):
+    shop = open_shop(plugins={"witness": Witness})
+    event = tell(shop)
+    with closing(sqlite3.connect(f"{shop.engine.db.path}-jobs", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+
+        with process(shop, WORKER) as worker:
+            wait_for(shop, event)
+            wait_until(lambda: "the job queue can't be opened" in (shop.folder / "worker.log").read_text(), "it does not say so")
+            other.execute("ROLLBACK")
+            nudge = tell(shop)
+            wait_for(shop, nudge)
+
+    assert worker.returncode == 0
+    assert heard(shop.folder / "data") == {event: 1, nudge: 1}
 
 
 def test_a_password_is_not_shown(tmp_path):
