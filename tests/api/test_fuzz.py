@@ -11,7 +11,6 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from puesto.testing.shop import Shop
 from tests.api.contract import contract, operations
 from tests.api.scene import Scene, names, quoted
 from tests.conftest import Client
@@ -52,8 +51,8 @@ api.app = stage
 
 
 @pytest.fixture(scope="module", autouse=True)
-def shop(tmp_path_factory):
-    shop = Shop(tmp_path_factory.mktemp("shop"))
+def shop(tmp_path_factory, new_shop):
+    shop = new_shop(tmp_path_factory.mktemp("shop"))
     stage.set(Scene(Client(shop)))
     yield shop
     shop.close()

@@ -3,7 +3,6 @@
 import pytest
 
 from puesto import Plan, Price, Product, eur, hookimpl
-from puesto.testing.shop import Shop
 from tests.api.contract import operations
 from tests.api.scene import CARD, SEAT, Scene, names
 from tests.conftest import Client, problem
@@ -35,8 +34,8 @@ SETTINGS = {"plugins": {"five": FiveProducts()}, "disabled": ["gotoassist", "got
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory):
-    shop = Shop(tmp_path_factory.mktemp("shop"), **SETTINGS)
+def scene(tmp_path_factory, new_shop):
+    shop = new_shop(tmp_path_factory.mktemp("shop"), **SETTINGS)
     yield five_of_everything(shop)
     shop.close()
 

@@ -6,6 +6,7 @@ import pytest
 
 from api.app import create_app
 from api.problems import MEMBERS, problem_types
+from core.engine.sqlite import Sqlite
 from puesto import hookimpl
 from tests.api.providers import Greedy, Patient
 from tests.api.scene import CARD, SEAT, Scene
@@ -245,9 +246,11 @@ def a_registry_client_that_raises(scene):
 @provokes("database-unavailable", 503)
 def a_database_that_can_not_be_written(scene):
     body = {"account": scene.account.id}
-    scene.shop.engine.db.raw().execute_sql("PRAGMA query_only = ON")
+    db = scene.shop.engine.db
+    switch = "PRAGMA query_only =" if isinstance(db, Sqlite) else "SET default_transaction_read_only ="
+    db.raw().execute_sql(f"{switch} ON")
     answer = scene.client.post("/v1/carts", body)
-    scene.shop.engine.db.raw().execute_sql("PRAGMA query_only = OFF")
+    db.raw().execute_sql(f"{switch} OFF")
     return answer, {}
 
 

@@ -3,7 +3,6 @@
 import pytest
 
 from puesto import Capabilities, CartWarning, Message, PaymentProvider, hookimpl
-from puesto.testing.shop import Shop
 from tests.api.scene import SEAT, WEBINAR
 from tests.conftest import Client, problem
 
@@ -103,11 +102,11 @@ def test_a_vat_number_that_does_not_count_is_told(open_shop, status, language, s
     assert told(client, cart, language) == [{"code": f"tax-id-{status}", "pointer": "/account/tax_id", "detail": sentences[status]}]
 
 
-def test_a_plan_that_has_left_the_catalog_is_told_and_can_not_be_bought(tmp_path):
-    before = Shop(tmp_path)
+def test_a_plan_that_has_left_the_catalog_is_told_and_can_not_be_bought(tmp_path, new_shop):
+    before = new_shop(tmp_path)
     cart = cart_of(Client(before), SEAT, WEBINAR)
     before.close()
-    after = Shop(tmp_path, disabled=["gotowebinar"])
+    after = new_shop(tmp_path, disabled=["gotowebinar"])
     client = Client(after)
 
     shown, quoted = client.get(f"/v1/carts/{cart}"), client.get(f"/v1/carts/{cart}/quote")

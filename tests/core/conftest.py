@@ -7,14 +7,6 @@ from core.engine.settings import CoreSettings, check_settings
 
 
 @pytest.fixture
-def empty_database(request, tmp_path):
-    """Where a database without tables is."""
-    if request.config.getoption("--database") == "sqlite":
-        return f"sqlite:///{tmp_path / 'empty.db'}"
-    return request.getfixturevalue("postgresql").empty_database()
-
-
-@pytest.fixture
 def start(empty_database, tmp_path):
     """start(plugins={...}, **settings) is an engine on that database, without bundled plugins, closed in the end."""
     engines = []

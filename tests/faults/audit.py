@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from core.engine.database import Row
+from core.engine.deliveries import PROVISIONING, Delivery
 from core.engine.engine import Engine
-from core.engine.events import PROVISIONING, Delivery, EventRow
+from core.engine.events import EventRow
 from core.engine.settings import CoreSettings, check_settings
 from core.invoices import Invoice
 from core.orders import Order, OrderLine

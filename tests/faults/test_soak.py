@@ -10,8 +10,9 @@ import httpx
 import pytest
 
 from api.cli.running import run_puesto, running_server
+from core.engine.deliveries import Delivery
 from core.engine.engine import Engine
-from core.engine.events import Delivery, EventRow
+from core.engine.events import EventRow
 from core.engine.settings import CoreSettings, check_settings
 from core.orders import Order
 from tests.faults.killing import children, wait_until

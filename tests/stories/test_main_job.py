@@ -72,9 +72,13 @@ def mailbox():
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory, mailbox):
+def shop(tmp_path_factory, database_in, mailbox):
     folder = tmp_path_factory.mktemp("shop")
-    settings = {"PUESTO_PLUGINS__EMAIL__SMTP_HOST": "127.0.0.1", "PUESTO_PLUGINS__EMAIL__SMTP_PORT": str(mailbox.port)}
+    settings = {
+        "PUESTO_DATABASE": database_in(folder),
+        "PUESTO_PLUGINS__EMAIL__SMTP_HOST": "127.0.0.1",
+        "PUESTO_PLUGINS__EMAIL__SMTP_PORT": str(mailbox.port),
+    }
     secret = run_puesto(folder, "keys", "create", "--name", "story", "--scopes", SCOPES, **settings).stdout.strip()
     with running_server(folder, **settings) as server:
         yield Shop(server.url, secret)

@@ -13,17 +13,27 @@ from api.cli.running import run_puesto, running_server
 
 
 @pytest.fixture
-def puesto(tmp_path, monkeypatch):
+def puesto(tmp_path, monkeypatch, request):
     for name in os.environ:
         if name.startswith("PUESTO_"):
             monkeypatch.delenv(name)
+    if request.config.getoption("--database") != "sqlite":
+        monkeypatch.setenv("PUESTO_DATABASE", request.getfixturevalue("empty_database"))
     monkeypatch.chdir(tmp_path)
     return lambda *arguments, **settings: CliRunner(env=settings).invoke(main, arguments)
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with running_server(tmp_path_factory.mktemp("server"), "--workers", "2") as started:
+def settings(request, tmp_path_factory, database_in):
+    """What the server and the commands beside it run with: nothing, where SQLite will do."""
+    if request.config.getoption("--database") == "sqlite":
+        return {}
+    return {"PUESTO_DATABASE": database_in(tmp_path_factory.mktemp("database"))}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, settings):
+    with running_server(tmp_path_factory.mktemp("server"), "--workers", "2", **settings) as started:
         yield started
 
 
@@ -34,9 +44,9 @@ def folder(server) -> Path:
 
 
 @pytest.fixture(scope="module")
-def http(server, folder):
+def http(server, folder, settings):
     """A back end of the running server, whose POSTs carry an Idempotency-Key."""
-    made = run_puesto(folder, "keys", "create", "--name", "tests", "--scopes", "accounts,checkout,billing,staff")
+    made = run_puesto(folder, "keys", "create", "--name", "tests", "--scopes", "accounts,checkout,billing,staff", **settings)
 
     def with_key(request):
         request.headers["Idempotency-Key"] = uuid4().hex

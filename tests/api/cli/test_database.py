@@ -79,6 +79,7 @@ def test_a_newer_schema_is_refused(puesto, old_database, monkeypatch):
     assert [(each.exit_code, each.stderr) for each in refused] == [(1, told)] * 4
 
 
+@pytest.mark.only_on("sqlite", reason="about the file")
 def test_what_is_no_database_is_told_in_one_line(puesto, tmp_path):
     (tmp_path / "puesto.db").write_bytes(b"no database at all" * 100)
 

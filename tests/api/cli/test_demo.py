@@ -11,6 +11,8 @@ from api.cli.narration import Client, Narrator
 from api.cli.output import Failure
 from api.cli.running import run_puesto
 
+pytestmark = pytest.mark.only_on("sqlite", reason="the demo brings a file of its own")
+
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):

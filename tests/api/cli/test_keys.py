@@ -1,9 +1,7 @@
-from pathlib import Path
-
 import pytest
 
 from core.access import identify
-from core.engine.engine import Engine
+from core.engine.engine import Engine, open_database
 from core.errors import Unauthorized
 
 
@@ -18,17 +16,18 @@ def listed(puesto):
     return puesto("keys", "list").stdout.splitlines()[1:]
 
 
-def test_a_new_key_stands_alone_on_standard_output_and_opens_its_scopes(puesto):
+def test_a_new_key_stands_alone_on_standard_output_and_opens_its_scopes(puesto, empty_database):
     result = puesto("keys", "create", "--name", "back end", "--scopes", "accounts, checkout")
 
     [secret] = result.stdout.splitlines()
     assert secret.startswith("sk_") and secret not in result.stderr
-    assert f"Made the database {Path.cwd() / 'puesto.db'}" in result.stderr
+    assert f"Made the database {open_database(empty_database).shown}" in result.stderr
     engine = Engine()
     assert identify(engine, secret).scopes == {"accounts", "checkout"}
     engine.close()
 
 
+@pytest.mark.only_on("sqlite", reason="about the file")
 def test_no_file_holds_the_secret(puesto, tmp_path):
     secret = create(puesto)
 

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from api.cli.running import PUESTO, environment, run_puesto, running_server
-from core.engine.engine import Engine
+from core.engine.engine import Engine, open_database
 from core.engine.events import EventRow, append
 
 MINUTE = 60
@@ -44,11 +44,12 @@ def test_a_fresh_directory_serves_health_docs_and_the_catalog(server):
     assert set(answers.values()) == {200}, answers
 
 
-def test_it_says_where_everything_is_and_what_to_do_next(server, folder):
+def test_it_says_where_everything_is_and_what_to_do_next(server, folder, settings):
     said = server.said()
+    database = open_database(settings.get("PUESTO_DATABASE", f"sqlite:///{folder / 'puesto.db'}")).shown
 
     assert "Puesto in sandbox mode" in said
-    assert f"{server.url}/v1\n" in said and f"{server.url}/docs\n" in said and str(folder / "puesto.db") in said
+    assert f"{server.url}/v1\n" in said and f"{server.url}/docs\n" in said and database in said
     assert "puesto keys create --name me --scopes catalog:read,accounts,checkout,billing,staff" in said
     assert f"curl {server.url}/v1/products" in said
 
@@ -114,13 +115,13 @@ def test_a_server_ends_with_who_started_it(tmp_path):
         assert server.process.wait(MINUTE) == 0
 
 
-def test_a_worker_works_alone_and_ends_at_a_signal(puesto, tmp_path):
+def test_a_worker_works_alone_and_ends_at_a_signal(puesto, tmp_path, empty_database):
     puesto("db", "upgrade")
     engine = Engine()
     with engine.db.transaction():
         append(engine, "test.happened", account="acc_1", subject="acc_1", data={})
 
-    with subprocess.Popen([*PUESTO, "worker"], cwd=tmp_path, env=environment({}), stdout=subprocess.DEVNULL) as worker:
+    with subprocess.Popen([*PUESTO, "worker"], cwd=tmp_path, env=environment({"PUESTO_DATABASE": empty_database}), stdout=subprocess.DEVNULL) as worker:
         try:
             assert wait_for(lambda: engine.db.first(EventRow.select()).position is not None)
         finally:
