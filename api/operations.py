@@ -48,7 +48,7 @@ class StuckCaseOut(Answer):
 
     kind = Choice(*KINDS)
     id = fields.String(required=True, metadata={"description": "what `puesto jobs retry` takes"})
-    account = fields.String(required=True)
+    account = fields.String(required=True, allow_none=True)
     subject = fields.String(required=True, metadata={"description": "id of the order, subscription or other row it is about"})
     since = Instant()
     tries = fields.Integer(required=True)

@@ -17,6 +17,7 @@ import peewee
 from core.checkout import settle
 from core.engine.database import InstantField, JsonField, Row
 from core.engine.engine import Engine
+from core.engine.jobs import backoff, explain
 from core.engine.plugins import plugin_failed
 from core.engine.values import new_id, to_json
 from core.errors import Missing, Unauthorized
@@ -56,8 +57,10 @@ class PaymentWebhookEvent(Row):
         indexes = ((("provider", "event_id"), True),)
 
 
-_waiting = PaymentWebhookEvent.status == peewee.SQL("'waiting'")
-PaymentWebhookEvent.add_index(PaymentWebhookEvent.index(PaymentWebhookEvent.next_at, name="payment_webhook_event_due").where(_waiting))
+WAITING = PaymentWebhookEvent.status == peewee.SQL("'waiting'")
+PARKED = PaymentWebhookEvent.status == peewee.SQL("'parked'")
+PaymentWebhookEvent.add_index(PaymentWebhookEvent.index(PaymentWebhookEvent.next_at, name="payment_webhook_event_due").where(WAITING))
+PaymentWebhookEvent.add_index(PaymentWebhookEvent.index(PaymentWebhookEvent.id, name="payment_webhook_event_parked").where(PARKED))
 
 
 def receive(engine: Engine, provider_name: str, headers: Mapping[str, str], body: bytes) -> None:
@@ -119,7 +122,7 @@ def _payment_of(engine: Engine, provider: str, event: ProviderEvent) -> Payment 
 
 def apply_events(engine: Engine) -> None:
     """Act on the events that wait, each when its time has come. Safe to run in many workers at once."""
-    due = _waiting & (PaymentWebhookEvent.next_at <= engine.clock.now())
+    due = WAITING & (PaymentWebhookEvent.next_at <= engine.clock.now())
     for event in engine.db.all(PaymentWebhookEvent.select().where(due).order_by(PaymentWebhookEvent.next_at).limit(BATCH)):
         if _take(engine, event):
             _apply(engine, event)
@@ -128,8 +131,8 @@ def apply_events(engine: Engine) -> None:
 def _take(engine: Engine, event: PaymentWebhookEvent) -> bool:
     """Set when it is tried again, should this worker die or fail; False where another has taken it meanwhile."""
     model = PaymentWebhookEvent
-    later = engine.clock.now() + min(FIRST_PAUSE * 2**event.attempts, LONGEST_PAUSE)
-    same = (model.id == event.id) & _waiting & (model.next_at == event.next_at)
+    later = engine.clock.now() + backoff(event.attempts + 1, FIRST_PAUSE, LONGEST_PAUSE)
+    same = (model.id == event.id) & WAITING & (model.next_at == event.next_at)
     return bool(engine.db.execute(model.update(next_at=later, attempts=event.attempts + 1).where(same)))
 
 
@@ -140,7 +143,7 @@ def _apply(engine: Engine, event: PaymentWebhookEvent) -> None:
     except Exception as error:
         log.warning("%s of %s waits", event.event_id, event.provider, exc_info=not isinstance(error, ProviderTimeout))
         status = "waiting" if event.attempts + 1 < MAX_ATTEMPTS else "parked"
-        engine.db.update(event, status=status, error=f"{type(error).__name__}: {error}"[:500])
+        engine.db.update(event, status=status, error=explain(error))
         return
     engine.db.update(event, status="done", error=None)
 
@@ -158,7 +161,14 @@ def _ask_provider(engine: Engine, event: PaymentWebhookEvent) -> None:
     settle(engine, payment, result)
 
 
+def retry_parked(engine: Engine, event_id: str | None = None) -> int:
+    """Act once more on what is parked (one, or all) and about a payment of ours; how many."""
+    query = PaymentWebhookEvent.update(status="waiting", attempts=0, next_at=engine.clock.now())
+    query = query.where(PARKED & PaymentWebhookEvent.payment.is_null(False))
+    return engine.db.execute(query if event_id is None else query.where(PaymentWebhookEvent.id == event_id))
+
+
 def sweep_events(engine: Engine) -> None:
-    """Delete what has been done for LIFETIME."""
-    old = (PaymentWebhookEvent.status == "done") & (PaymentWebhookEvent.received_at < engine.clock.now() - LIFETIME)
-    engine.db.execute(PaymentWebhookEvent.delete().where(old))
+    """Delete what has been done, or was about no payment of ours, and is older than LIFETIME."""
+    over = (PaymentWebhookEvent.status == "done") | PaymentWebhookEvent.payment.is_null()
+    engine.db.execute(PaymentWebhookEvent.delete().where(over & (PaymentWebhookEvent.received_at < engine.clock.now() - LIFETIME)))

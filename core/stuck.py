@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from core import payment_webhooks
 from core.access import missing
 from core.engine import deliveries, setbacks
 from core.engine.deliveries import Delivery
@@ -15,6 +16,7 @@ from core.engine.events import EventRow
 from core.engine.setbacks import Setback
 from core.errors import Message
 from core.orders import Order
+from core.payment_webhooks import PaymentWebhookEvent
 from core.payments import ACTION_LIFETIME, Payment, Refund
 
 # How long the end of a payment, or a refund's being taken on, may stay unknown before a human should look.
@@ -28,6 +30,7 @@ LONGEST_NUMBER = 18  # digits: what an integer of a database holds
 class Case:
     """One stuck case.
 
+    account:  None where nobody here is concerned, as far as is known.
     subject:  id of the order, subscription or other row it is about.
     next_try: when it is tried again by itself; None: it is not.
     reason:   what went wrong, as it was met with; remedy: what staff can do.
@@ -35,7 +38,7 @@ class Case:
 
     kind: str
     id: str
-    account: str
+    account: str | None
     subject: str
     since: datetime
     tries: int
@@ -80,6 +83,8 @@ def retry(engine: Engine, case_id: str) -> int:
         done = deliveries.retry_parked(engine, _delivery_number(case_id))
     elif prefix == "job":
         done = setbacks.retry(engine, case_id)
+    elif prefix == "pwe":
+        done = payment_webhooks.retry_parked(engine, case_id)
     elif prefix == "ref":
         done = _ask_now(engine, Refund, Refund.id == case_id)
     else:
@@ -92,7 +97,7 @@ def retry(engine: Engine, case_id: str) -> int:
 
 def retry_all(engine: Engine) -> int:
     """Put everything that is stuck back to work; how many rows that were."""
-    done = deliveries.retry_parked(engine) + setbacks.retry(engine)
+    done = deliveries.retry_parked(engine) + setbacks.retry(engine) + payment_webhooks.retry_parked(engine)
     done += _ask_now(engine, Payment, _late_payment(engine)) + _ask_now(engine, Refund, _late_refund(engine))
     engine.jobs.nudge()
     return done
@@ -158,6 +163,15 @@ def _asked_about(kind: str, row: Any, provider: str) -> Case:
     return Case(kind, row.id, row.account, row.order, row.created_at, row.tries, row.ask_at, reason, remedy)
 
 
+def _webhook_case(row: PaymentWebhookEvent) -> Case:
+    remedy = Message("Mend what the reason says, then: puesto jobs retry {id}", {"id": row.id})
+    if row.payment is None:
+        told = {"id": row.event_id, "provider": row.provider}
+        remedy = Message("Look up event {id} at {provider}: if it is about money of this shop, give that back there.", told)
+    reason = f"{row.provider}, {row.event['type']}: {row.error}"
+    return Case("webhook", row.id, row.account, row.payment or row.event_id, row.received_at, row.attempts, None, reason, remedy)
+
+
 def _work_case(row: Setback) -> Case:
     remedy = Message("Mend what the reason says, then: puesto jobs retry {id}", {"id": row.id})
     return Case("work", row.id, row.account, row.subject, row.since, row.tries, row.next_at, f"{row.work}: {row.error}", remedy)
@@ -176,6 +190,9 @@ KINDS = {
     "payment": Kind(lambda engine: Payment.select().where(_late_payment(engine)), Payment.id, _payment_case),
     "refund": Kind(
         lambda engine: Refund.select(Refund, Payment.provider).join(Payment).where(_late_refund(engine)).objects(), Refund.id, _refund_case
+    ),
+    "webhook": Kind(
+        lambda engine: PaymentWebhookEvent.select().where(payment_webhooks.PARKED), PaymentWebhookEvent.id, _webhook_case
     ),
     "work": Kind(lambda engine: Setback.select().where(Setback.next_at.is_null()), Setback.id, _work_case),
 }

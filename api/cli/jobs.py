@@ -96,7 +96,8 @@ def _every(engine: Engine) -> list[Case]:
 
 
 def _row(case: Case) -> tuple[str, ...]:
-    return (case.kind, case.id, case.account, case.subject, _minute(case.since), str(case.tries), _minute(case.next_try), case.reason)
+    about = (case.kind, case.id, case.account or "-", case.subject)
+    return (*about, _minute(case.since), str(case.tries), _minute(case.next_try), case.reason)
 
 
 def _minute(instant: datetime | None) -> str:

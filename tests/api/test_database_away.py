@@ -33,7 +33,8 @@ def each(of_sqlite, of_postgresql):
     cases = [("sqlite", name, trouble) for name, trouble in of_sqlite.items()]
     cases += [("postgresql", name, trouble) for name, trouble in of_postgresql.items()]
     marks = {kind: pytest.mark.only_on(kind, reason=f"a trouble of {kind}") for kind in ("sqlite", "postgresql")}
-    return pytest.mark.parametrize("away", [pytest.param(trouble, id=name, marks=marks[kind]) for kind, name, trouble in cases], indirect=True)
+    away = [pytest.param(trouble, id=name, marks=marks[kind]) for kind, name, trouble in cases]
+    return pytest.mark.parametrize("away", away, indirect=True)
 
 
 every_trouble = each(OF_SQLITE, OF_POSTGRESQL)

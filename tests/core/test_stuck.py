@@ -9,15 +9,18 @@ from core.engine.deliveries import MAX_ATTEMPTS, Delivery, drain
 from core.engine.setbacks import MOST_TRIES, attempt
 from core.errors import Missing, PaymentAmountMismatch
 from core.orders import Order
+from core.payment_webhooks import MAX_ATTEMPTS as MOST_APPLIED
+from core.payment_webhooks import PaymentWebhookEvent, apply_events
 from core.payments import Payment, Refund, reference
 from core.recovery import recover
 from core.stuck import Case, count_stuck, retry, retry_all, stuck_cases
 from puesto import PaymentResult, ProviderTimeout, RefundResult, eur, hookimpl
 from puesto.testing.shop import INTERNAL
-from tests.core.gateway import GatewayPlugin, answers, raises
+from tests.core.gateway import answers, raises
+from tests.core.test_payment_webhooks import TellingPlugin, tell
 
 SEAT = {"mode": "buy", "plan": "gotoassist-standard", "seats": 1, "interval": "month"}
-NOTHING = {"delivery": 0, "order": 0, "payment": 0, "refund": 0, "work": 0}
+NOTHING = {"delivery": 0, "order": 0, "payment": 0, "refund": 0, "webhook": 0, "work": 0}
 
 
 class Ear:
@@ -40,7 +43,7 @@ def ear():
 
 @pytest.fixture
 def shop(open_shop, ear):
-    return open_shop(plugins={"sandbox": GatewayPlugin, "ear": ear})
+    return open_shop(plugins={"sandbox": TellingPlugin, "ear": ear})
 
 
 def gateway(shop):
@@ -231,7 +234,7 @@ def test_pages_hold_every_case_once_kind_by_kind_and_the_newest_first(shop):
     assert [len(page) for page in parts] == [2, 2, 2, 1]
     assert [case.kind for case in whole] == ["delivery", "delivery", "order", "payment", "payment", "refund", "work"]
     assert (whole[0].since > whole[1].since, whole[3].since > whole[4].since, end) == (True, True, None)
-    assert count_stuck(shop.engine) == {"delivery": 2, "order": 1, "payment": 2, "refund": 1, "work": 1}
+    assert count_stuck(shop.engine) == {"delivery": 2, "order": 1, "payment": 2, "refund": 1, "webhook": 0, "work": 1}
 
 
 @pytest.mark.parametrize("cursor", ["nonsense", "delivery:dlv_x", "delivery:" + "9" * 50, "zzz:", ":", "order:"])
@@ -241,7 +244,39 @@ def test_a_cursor_that_was_never_given_does_no_harm(shop, cursor):
     assert len(stuck_cases(shop.engine, limit=10, cursor=cursor)[0]) <= 1
 
 
+def test_a_webhook_about_money_that_nobody_here_asked_for(shop):
+    tell(shop, "pay_of_somebody")
+
+    [case] = cases(shop)
+
+    assert (case.kind, case.account, case.subject, case.tries, case.next_try) == ("webhook", None, "evt_1", 0, None)
+    assert case.reason == "sandbox, payment.captured: no payment of this shop"
+    with pytest.raises(Missing):
+        retry(shop.engine, case.id)
+
+
 # --- back to work
+
+
+def test_a_webhook_is_acted_on_once_more(shop):
+    order = shop.order(shop.cart(SEAT), token="tok_3ds")
+    payment = first(shop, Payment)
+    gateway(shop).confirm_payment(reference(payment), {})
+    gateway(shop).instead["retrieve_payment"] = raises(ProviderTimeout("no answer"))
+    tell(shop, payment.id)
+    for _ in range(MOST_APPLIED):
+        apply_events(shop.engine)
+        later(shop, hours=7)
+    [case] = [case for case in cases(shop) if case.kind == "webhook"]
+    gateway(shop).instead.clear()
+
+    done = retry(shop.engine, case.id)
+    apply_events(shop.engine)
+
+    assert (case.account, case.subject) == (shop.account.id, payment.id)
+    assert case.reason == "sandbox, payment.captured: ProviderTimeout: no answer"
+    assert (done, first(shop, PaymentWebhookEvent).status, cases(shop)) == (1, "done", [])
+    assert shop.engine.db.get(Order, order["id"]).status == "completed"
 
 
 def test_one_case_is_put_back_to_work(shop, ear):
@@ -283,7 +318,7 @@ def test_all_of_it_is_put_back_to_work(shop, ear):
     assert (len(ear.heard), cases(shop)) == (2, [])
 
 
-@pytest.mark.parametrize("case", ["dlv_99", "dlv_x", "pay_1", "ord_1", "ref_1", "job_1", "nonsense", ""])
+@pytest.mark.parametrize("case", ["dlv_99", "dlv_x", "pay_1", "ord_1", "ref_1", "job_1", "pwe_1", "nonsense", ""])
 def test_what_is_not_stuck_is_not_retried(shop, case):
     shop.order(shop.cart(SEAT))
     before = shop.rows()

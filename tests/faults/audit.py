@@ -115,7 +115,7 @@ def unfinished(town: Town) -> list[str]:
     engine = open_engine(town)
     try:
         waiting = engine.db.all(Delivery.select().where(Delivery.status != "done"))
-        fresh = engine.db.count(EventRow.select().where(~EventRow.fanned_out))
+        fresh = engine.db.count(EventRow.select().where(EventRow.position.is_null()))
     finally:
         engine.close()
     shown = ("id", "event", "plugin", "hook", "status", "attempts", "next_at", "claimed_until", "error")

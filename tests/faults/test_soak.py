@@ -81,7 +81,7 @@ class Buyer:
 def waiting(engine: Engine) -> int:
     """Deliveries to make and events that have none yet; a parked one is a failure."""
     assert engine.db.count(Delivery.select().where(Delivery.status == "parked")) == 0
-    fresh = engine.db.count(EventRow.select().where(~EventRow.fanned_out))
+    fresh = engine.db.count(EventRow.select().where(EventRow.position.is_null()))
     return fresh + engine.db.count(Delivery.select().where(Delivery.status == "waiting"))
 
 

@@ -121,7 +121,8 @@ def test_a_worker_works_alone_and_ends_at_a_signal(puesto, tmp_path, empty_datab
     with engine.db.transaction():
         append(engine, "test.happened", account="acc_1", subject="acc_1", data={})
 
-    with subprocess.Popen([*PUESTO, "worker"], cwd=tmp_path, env=environment({"PUESTO_DATABASE": empty_database}), stdout=subprocess.DEVNULL) as worker:
+    settings = environment({"PUESTO_DATABASE": empty_database})
+    with subprocess.Popen([*PUESTO, "worker"], cwd=tmp_path, env=settings, stdout=subprocess.DEVNULL) as worker:
         try:
             assert wait_for(lambda: engine.db.first(EventRow.select()).position is not None)
         finally:
