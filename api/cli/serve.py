@@ -16,6 +16,7 @@ import socket
 import threading
 from collections.abc import Callable
 from multiprocessing import Process
+from queue import SimpleQueue
 
 import click
 from granian import Granian
@@ -112,6 +113,7 @@ def _supervise(host: str, port: int, workers: int, until_eof: bool) -> None:
         log_level=LogLevels.error,
         workers_kill_timeout=PATIENCE,
     )
+    end_when_told(server)
     server.on_startup(restore_hangup)
     if until_eof:
         server.on_startup(_end_at_eof)
@@ -122,6 +124,20 @@ def _supervise(host: str, port: int, workers: int, until_eof: bool) -> None:
         background.terminate()
         background.join(PATIENCE)
         background.kill()
+
+
+def end_when_told(server: Granian) -> None:
+    """Let a thread end the server when a signal comes. Granian's handler sets an Event, whose lock the main thread may hold where the
+    signal meets it: told twice in a row, as by a closed input and SIGTERM, it would wait for itself for ever."""
+    told: SimpleQueue[None] = SimpleQueue()  # which a signal's handler may write to whatever it interrupts
+    end = server.signal_handler_interrupt
+
+    def wait() -> None:
+        told.get()
+        end()
+
+    server.signal_handler_interrupt = lambda *_: told.put(None)
+    _in_thread(wait)
 
 
 def _end_with(background: Process, server: Granian) -> None:

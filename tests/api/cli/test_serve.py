@@ -5,8 +5,10 @@ import time
 
 import httpx
 import pytest
+from granian import Granian
 
 from api.cli.running import PUESTO, environment, run_puesto, running_server
+from api.cli.serve import end_when_told
 from core.engine.engine import Engine, open_database
 from core.engine.events import EventRow, append
 
@@ -90,6 +92,18 @@ def test_a_signal_ends_it_cleanly_and_soon(tmp_path, number):
         assert time.monotonic() - began < 20
         assert not is_answering(server.url)
         assert "Traceback" not in server.said()
+
+
+def test_a_signal_waits_for_no_lock_that_the_thread_it_meets_may_hold():
+    server = Granian("api.app:from_settings")
+    end_when_told(server)
+
+    with server.main_loop_interrupt._cond:  # where a signal may find the main thread
+        server.signal_handler_interrupt()
+        server.signal_handler_interrupt()
+
+    assert server.main_loop_interrupt.wait(MINUTE)
+    assert server.interrupt_signal
 
 
 def test_a_supervisor_that_is_killed_takes_its_processes_along(tmp_path):
