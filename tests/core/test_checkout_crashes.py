@@ -13,7 +13,6 @@ import pytest
 from core.accounts import Account
 from core.carts import Cart, LineInput, claim_cart, create_cart, merge_carts
 from core.checkout import checkout, confirm_order, quote_cart
-from core.engine.events import events_after
 from core.engine.idempotency import KeyedRequest, once
 from core.errors import PuestoError
 from core.invoices import Invoice
@@ -245,7 +244,7 @@ def check_books(buyer: Buyer) -> None:
     assert db.count(Refund.select().where(Refund.status != "succeeded")) == 0
     invoices = db.all(Invoice.select().where(Invoice.series == "2026").order_by(Invoice.sequence))
     assert [invoice.sequence for invoice in invoices] == list(range(1, len(invoices) + 1))
-    told = events_after(shop.engine, buyer.account.id, None, 100)
+    told = [event for event in shop.events() if event["account"] == buyer.account.id]
     completed = [event["subject"] for event in told if event["type"] == "order.completed"]
     orders = db.all(Order.select().where(Order.account == buyer.account.id))
     assert sorted(completed) == sorted(order.id for order in orders if order.completed_at)
