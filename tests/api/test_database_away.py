@@ -30,11 +30,11 @@ IN_ITS_MIDDLE = {"backend killed": troubles.backend_killed, "deadlock": troubles
 
 
 def each(of_sqlite, of_postgresql):
-    cases = [("sqlite", name, trouble) for name, trouble in of_sqlite.items()]
-    cases += [("postgresql", name, trouble) for name, trouble in of_postgresql.items()]
-    marks = {kind: pytest.mark.only_on(kind, reason=f"a trouble of {kind}") for kind in ("sqlite", "postgresql")}
-    away = [pytest.param(trouble, id=name, marks=marks[kind]) for kind, name, trouble in cases]
-    return pytest.mark.parametrize("away", away, indirect=True)
+    cases = []
+    for kind, troubles_of_kind in (("sqlite", of_sqlite), ("postgresql", of_postgresql)):
+        marks = pytest.mark.only_on(kind, reason=f"a trouble of {kind}")
+        cases += [pytest.param(trouble, id=name, marks=marks) for name, trouble in troubles_of_kind.items()]
+    return pytest.mark.parametrize("away", cases, indirect=True)
 
 
 every_trouble = each(OF_SQLITE, OF_POSTGRESQL)

@@ -50,13 +50,13 @@ class Fuse:
             setattr(provider, name, self._behind(getattr(provider, name)))
 
     def _behind(self, call: Any) -> Any:
-        def guarded(*args: Any) -> Any:
+        def guarded(*args: Any, **options: Any) -> Any:
             reads = bool(args) and str(args[0]).startswith("SELECT")
             self._left -= 0 if reads else 1
             self.blown = self.blown or not self._left
             if self.blown:
                 raise PowerCut
-            return call(*args)
+            return call(*args, **options)
 
         return guarded
 

@@ -1,0 +1,128 @@
+"""What the database itself refuses, whoever writes: each check, unique key and foreign key, tried with a raw row."""
+
+import peewee
+import pytest
+
+from core import schema
+from core.access import ApiKey, create_key
+from core.accounts import User
+from core.engine.events import Delivery, EventRow
+from core.engine.idempotency import KeyedRequest
+from core.invoices import Invoice, InvoiceLine
+from core.orders import Order
+from core.payment_methods import PaymentMethod
+from core.payments import Payment
+from core.refunds import refund_order
+from core.seats import SeatAssignment
+from core.subscriptions import Trial
+from puesto.testing.shop import INTERNAL
+from tests.databases import CHECK, UNIQUE
+
+FOREIGN = "FOREIGN KEY constraint failed|violates foreign key"
+CHECKS = [
+    ("account", "kind", "'guild'"),
+    ("account", "balance", "-1"),
+    ("user", "role", "'owner'"),
+    ("cart", "status", "'lost'"),
+    ("cart_line", "mode", "'rent'"),
+    ("cart_line", "seats", "0"),
+    ("orders", "status", "'lost'"),
+    ("orders", "total", "net + tax + 1"),
+    ("orders", "credit_used", "-1"),
+    ("orders", "due_now", "-1"),
+    ("order_line", "total", "net + tax + 1"),
+    ("payment", "amount", "-1"),
+    ("payment", "refunded", "amount + 1"),
+    ("payment", "refunded", "-1"),
+    ("refund", "amount", "0"),
+    ("subscription", "interval", "'week'"),
+    ("subscription", "seats", "0"),
+    ("subscription", "seats_assigned", "seats + 1"),
+    ("subscription", "seats_assigned", "-1"),
+    ("subscription", "status", "'lost'"),
+    ("subscription", "anchor_day", "0"),
+    ("subscription", "anchor_day", "32"),
+    ("invoice_series", "last", "-1"),
+    ("invoice", "kind", "'bill'"),
+    ("invoice", "status", "'lost'"),
+    ("invoice", "total", "net + tax + 1"),
+]
+# A second row that has the first one's values, but for those named: of what may be there once.
+SECONDS = [
+    (User, ["id"], "account and e-mail"),
+    (PaymentMethod, ["id"], "a provider's reference"),
+    (Order, ["id"], "a cart's order"),
+    (Payment, ["id"], "an order's live payment"),
+    (Trial, ["id"], "an account's trial of a product"),
+    (SeatAssignment, ["id"], "a user's seat"),
+    (Invoice, ["id", "number", "sequence"], "an order's invoice"),
+    (Invoice, ["id", "order", "sequence"], "an invoice's number"),
+    (Invoice, ["id", "order", "number"], "a place in a series"),
+    (InvoiceLine, ["id"], "what is billed for a period"),
+    (EventRow, ["sequence"], "an event's id"),
+    (Delivery, ["id"], "an event's delivery to a subscriber"),
+    (ApiKey, ["id"], "a key's hash"),
+]
+# A row that others need can't go.
+NEEDED = ["account", "user", "subscription", "orders", "payment", "invoice"]
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory, new_shop):
+    """A row in every table that these tests try to break, and don't."""
+    shop = new_shop(tmp_path_factory.mktemp("shop"))
+    subscription = shop.buy("gotoassist-standard", seats=2, token="tok_ok", save=True)
+    shop.try_out("gotomeeting-professional")
+    shop.assign(subscription, shop.add_user())
+    order = shop.engine.db.first(Order.select().where(Order.due_now > 0))
+    request = KeyedRequest("refund", "key", b"")
+    refund_order(shop.engine, order.id, INTERNAL, amount=None, reason="wrong", request=request)
+    shop.cart({"mode": "buy", "plan": "rescue-standard", "seats": 1, "interval": "month"})
+    create_key(shop.engine, "back end", ["staff"])
+    shop.run()
+    yield shop
+    shop.close()
+
+
+def refused(shop, sql, message, *values):
+    """Run a raw statement that the database must refuse."""
+    with pytest.raises(peewee.IntegrityError, match=message), shop.engine.db.transaction():
+        shop.engine.db.raw().execute_sql(sql, values)
+
+
+@pytest.mark.parametrize(("table", "column", "value"), CHECKS)
+def test_a_value_that_can_not_be_is_refused(shop, table, column, value):
+    refused(shop, f'UPDATE "{table}" SET "{column}" = {value}', CHECK)
+
+
+def test_every_check_of_the_models_is_tried():
+    declared = {(t._meta.table_name, f.column_name) for t in schema.TABLES for f in t._meta.sorted_fields if f.constraints}
+
+    assert {(table, column) for table, column, _ in CHECKS} == declared
+
+
+@pytest.mark.parametrize(("model", "changed", "what"), SECONDS, ids=[what for _, _, what in SECONDS])
+def test_what_may_be_there_once_is_not_there_twice(shop, model, changed, what):
+    first = shop.engine.db.first(model.select().order_by(model._meta.primary_key))
+    values = {**first.__data__, **{name: 999_999 if isinstance(first.__data__[name], int) else "another" for name in changed}}
+
+    with pytest.raises(peewee.IntegrityError, match=UNIQUE):
+        shop.engine.db.insert(model(**values))
+
+
+def test_every_unique_key_of_the_models_is_tried():
+    columns = [field for table in schema.TABLES for field in table._meta.sorted_fields if field.unique]
+    indexes = [index for table in schema.TABLES for index in table._meta.fields_to_index() if index._unique]
+
+    assert len(SECONDS) == len(indexes) >= len(columns)
+
+
+@pytest.mark.parametrize("table", NEEDED)
+def test_what_others_refer_to_can_not_go(shop, table):
+    refused(shop, f'DELETE FROM "{table}"', FOREIGN)
+
+
+def test_every_table_that_others_refer_to_is_tried():
+    referred = {field.rel_model._meta.table_name for t in schema.TABLES for field in t._meta.refs if field.on_delete != "CASCADE"}
+
+    assert set(NEEDED) == referred
