@@ -404,6 +404,24 @@ def test_a_database_that_may_only_be_read_says_so(db):
     assert works_again(db)
 
 
+def test_a_file_that_is_damaged_further_in_is_told_while_its_rows_are_fetched(db, path):
+    db.insert(*(Shelf(id=f"{number:04}", text="x" * 3000) for number in range(200)))
+    db.close_all()
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2)
+        file.write(b"damage" * 20_000)
+
+    with pytest.raises(DatabaseUnavailable, match="malformed"):
+        db.all(Shelf.select(Shelf.text))
+
+
+def test_a_connection_that_was_opened_while_the_file_could_only_be_read_is_not_kept(db):
+    db.raw().execute_sql("PRAGMA query_only = 1")
+    away(db)
+
+    assert works_again(db)
+
+
 def test_a_lock_that_another_process_keeps_is_given_up_on_in_the_end(db, elsewhere):
     db.raw().execute_sql("PRAGMA busy_timeout = 10")
     elsewhere.execute("BEGIN IMMEDIATE")
