@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+import pytest
+
 from puesto.testing.shop import Shop
 from tests.databases import PostgresqlServer
 
@@ -21,7 +23,9 @@ OURS = "FROM pg_stat_activity WHERE datname = %s"
 
 @contextmanager
 def small_disk(folder: Any) -> Iterator[None]:
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)], check=True)
+    """Skips the test where nothing may be mounted: who runs the tests must be root for this."""
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)], check=False).returncode:
+        pytest.skip("nothing may be mounted here")
     try:
         yield
     finally:

@@ -97,15 +97,16 @@ def test_a_failure_that_is_swallowed_inside_a_transaction_is_told_at_its_end(sho
     assert shop.events() == []
 
 
-def test_a_transaction_that_falls_silent_lets_go_of_its_locks(open_shop, monkeypatch):
+def test_a_transaction_that_falls_silent_lets_go_of_its_locks(open_shop, monkeypatch, admin):
     monkeypatch.setitem(postgresql.SESSION, "idle_in_transaction_session_timeout", "10ms")
     shop = open_shop(enabled=["sandbox"])
     db, account = shop.engine.db, shop.account
 
     with pytest.raises(DatabaseUnavailable), db.transaction():
         db.update(account, name="Silence")
-        db.raw().execute_sql("SELECT 1")
-        threading.Event().wait(0.5)
+        me = db.raw().execute_sql("SELECT pg_backend_pid()").fetchone()[0]
+        while admin("SELECT 1 FROM pg_stat_activity WHERE pid = %s", me):
+            pass
         db.update(account, name="Silence, broken")
 
     assert shop.account.name == "Acme, S.L."
