@@ -48,8 +48,9 @@ def work() -> None:
     equip(engine)
     stop = threading.Event()
     _end_at_signals(stop)
-    end_with_parent(stop.set)
-    threading.Thread(target=_look_by_itself, args=(engine, stop), daemon=True, name="puesto-rounds").start()
+    with unsignalled():  # as those threads stay: a signal that they took would meet Huey's handlers while it starts
+        end_with_parent(stop.set)
+        threading.Thread(target=_look_by_itself, args=(engine, stop), daemon=True, name="puesto-rounds").start()
     consumer = _start_consumer(engine, stop)
     while consumer and not stop.wait(timeout=10):
         consumer.check_worker_health()
