@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+from queue import Empty, SimpleQueue
 
 import click
 from huey.consumer import Consumer
@@ -41,18 +42,37 @@ def worker() -> None:
     work()
 
 
+class End:
+    """Told by signals, waited for by threads. Not a threading.Event: a signal's handler may meet its lock held by what it interrupts."""
+
+    def __init__(self) -> None:
+        self._told: SimpleQueue[None] = SimpleQueue()
+
+    def tell(self, *_: object) -> None:
+        self._told.put(None)
+
+    def within(self, seconds: float) -> bool:
+        """Wait for it, for so long at most; whether it has come."""
+        try:
+            self._told.get(timeout=seconds)
+        except Empty:
+            return False
+        self._told.put(None)  # for whoever else waits
+        return True
+
+
 def work() -> None:
     """Work until SIGTERM or SIGINT comes, or the process that started this one has gone; then end the process."""
     configure_logging()
     engine = Engine()
     equip(engine)
-    stop = threading.Event()
-    _end_at_signals(stop)
+    end = End()
+    _end_at_signals(end)
     with unsignalled():  # as those threads stay: a signal that they took would meet Huey's handlers while it starts
-        end_with_parent(stop.set)
-        threading.Thread(target=_look_by_itself, args=(engine, stop), daemon=True, name="puesto-rounds").start()
-    consumer = _start_consumer(engine, stop)
-    while consumer and not stop.wait(timeout=10):
+        end_with_parent(end.tell)
+        threading.Thread(target=_look_by_itself, args=(engine, end), daemon=True, name="puesto-rounds").start()
+    consumer = _start_consumer(engine, end)
+    while consumer and not end.within(10):
         consumer.check_worker_health()
     if consumer:
         consumer.stop(graceful=True)
@@ -61,29 +81,30 @@ def work() -> None:
     os._exit(0)  # a subscriber that hangs keeps its lane's thread, which Python would wait for
 
 
-def _look_by_itself(engine: Engine, stop: threading.Event) -> None:
-    while not stop.is_set():
+def _look_by_itself(engine: Engine, end: End) -> None:
+    while True:
         engine.jobs.run_round()
-        stop.wait(ROUND)
+        if end.within(ROUND):
+            return
 
 
-def _start_consumer(engine: Engine, stop: threading.Event) -> Consumer | None:
+def _start_consumer(engine: Engine, end: End) -> Consumer | None:
     """As soon as the queue can be opened; until then the rounds do all the work. None where the end comes first."""
-    while not stop.is_set():
+    while True:
         try:
             consumer = engine.jobs.huey.create_consumer(workers=THREADS, periodic=False, max_delay=LONGEST_PAUSE, shutdown_timeout=PATIENCE)
         except Exception:  # each kind of queue has errors of its own
             log.warning("the job queue can't be opened; it is tried again", exc_info=True)
-            stop.wait(RETRY)
+            if end.within(RETRY):
+                return None
             continue
         with unsignalled():  # Huey sets handlers of its own, of which SIGTERM's drops the work under way
             consumer.start()
-            _end_at_signals(stop)
+            _end_at_signals(end)
         return consumer
-    return None
 
 
-def _end_at_signals(stop: threading.Event) -> None:
+def _end_at_signals(end: End) -> None:
     restore_hangup()
     for number in ENDS:
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, end.tell)
