@@ -57,6 +57,19 @@ def read_only_disk(shop: Shop) -> Iterator[None]:
         remount(shop, "rw")
 
 
+@contextmanager
+def read_only_file(shop: Shop) -> Iterator[None]:
+    """Its folder can be written. A connection that was opened meanwhile can only ever read."""
+    shop.engine.close()
+    file = str(shop.folder / "shop.db")
+    subprocess.run(["mount", "--bind", file, file], check=True)
+    subprocess.run(["mount", "-o", "remount,bind,ro", file], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", file], check=True)
+
+
 def remount(shop: Shop, how: str) -> None:
     subprocess.run(["mount", "-o", f"remount,{how}", str(shop.folder)], check=True)
 

@@ -18,7 +18,12 @@ from tests.api.scene import CARD, SEAT, charges, quoted
 from tests.conftest import problem
 from tests.core.gateway import GatewayPlugin
 
-OF_SQLITE = {"full disk": troubles.full_disk, "read-only disk": troubles.read_only_disk, "locked file": troubles.locked_file}
+OF_SQLITE = {
+    "full disk": troubles.full_disk,
+    "read-only disk": troubles.read_only_disk,
+    "read-only file": troubles.read_only_file,
+    "locked file": troubles.locked_file,
+}
 OF_POSTGRESQL = {
     "stopped": troubles.stopped,
     "read-only": troubles.read_only,
