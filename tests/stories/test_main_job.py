@@ -72,10 +72,10 @@ def mailbox():
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory, database_in, mailbox):
+def shop(tmp_path_factory, lasting_database_in, mailbox):
     folder = tmp_path_factory.mktemp("shop")
     settings = {
-        "PUESTO_DATABASE": database_in(folder),
+        "PUESTO_DATABASE": lasting_database_in(folder),
         "PUESTO_PLUGINS__EMAIL__SMTP_HOST": "127.0.0.1",
         "PUESTO_PLUGINS__EMAIL__SMTP_PORT": str(mailbox.port),
     }

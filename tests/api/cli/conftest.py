@@ -24,11 +24,11 @@ def puesto(tmp_path, monkeypatch, request):
 
 
 @pytest.fixture(scope="module")
-def settings(request, tmp_path_factory, database_in):
+def settings(request, tmp_path_factory, lasting_database_in):
     """What the server and the commands beside it run with: nothing, where SQLite will do."""
     if request.config.getoption("--database") == "sqlite":
         return {}
-    return {"PUESTO_DATABASE": database_in(tmp_path_factory.mktemp("database"))}
+    return {"PUESTO_DATABASE": lasting_database_in(tmp_path_factory.mktemp("database"))}
 
 
 @pytest.fixture(scope="module")
