@@ -8,7 +8,7 @@ import pytest
 
 from core.engine import postgresql as engine_postgresql
 from core.engine import sqlite as engine_sqlite
-from core.engine.events import Delivery
+from core.engine.deliveries import Delivery
 from core.errors import DatabaseUnavailable
 from core.orders import Order
 from core.payments import Payment

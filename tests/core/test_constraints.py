@@ -6,16 +6,20 @@ import pytest
 from core import schema
 from core.access import ApiKey, create_key
 from core.accounts import User
-from core.engine.events import Delivery, EventRow
+from core.engine.deliveries import Delivery
+from core.engine.events import EventRow
 from core.engine.idempotency import KeyedRequest
+from core.engine.setbacks import Setback, attempt
 from core.invoices import Invoice, InvoiceLine
 from core.orders import Order
 from core.payment_methods import PaymentMethod
+from core.payment_webhooks import PaymentWebhookEvent
 from core.payments import Payment
 from core.refunds import refund_order
 from core.seats import SeatAssignment
 from core.subscriptions import Trial
 from puesto.testing.shop import INTERNAL
+from tests.core.test_payment_webhooks import TellingPlugin, tell
 from tests.databases import CHECK, UNIQUE
 
 FOREIGN = "FOREIGN KEY constraint failed|violates foreign key"
@@ -35,6 +39,7 @@ CHECKS = [
     ("payment", "refunded", "amount + 1"),
     ("payment", "refunded", "-1"),
     ("refund", "amount", "0"),
+    ("payment_webhook_event", "status", "'lost'"),
     ("subscription", "interval", "'week'"),
     ("subscription", "seats", "0"),
     ("subscription", "seats_assigned", "seats + 1"),
@@ -59,8 +64,11 @@ SECONDS = [
     (Invoice, ["id", "order", "sequence"], "an invoice's number"),
     (Invoice, ["id", "order", "number"], "a place in a series"),
     (InvoiceLine, ["id"], "what is billed for a period"),
-    (EventRow, ["sequence"], "an event's id"),
+    (EventRow, ["sequence", "position"], "an event's id"),
+    (EventRow, ["sequence", "id"], "a place in the feed"),
     (Delivery, ["id"], "an event's delivery to a subscriber"),
+    (PaymentWebhookEvent, ["id"], "a provider's event"),
+    (Setback, ["id"], "what keeps a row from being worked on"),
     (ApiKey, ["id"], "a key's hash"),
 ]
 # A row that others need can't go.
@@ -70,7 +78,7 @@ NEEDED = ["account", "user", "subscription", "orders", "payment", "invoice"]
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory, new_shop):
     """A row in every table that these tests try to break, and don't."""
-    shop = new_shop(tmp_path_factory.mktemp("shop"))
+    shop = new_shop(tmp_path_factory.mktemp("shop"), plugins={"sandbox": TellingPlugin})
     subscription = shop.buy("gotoassist-standard", seats=2, token="tok_ok", save=True)
     shop.try_out("gotomeeting-professional")
     shop.assign(subscription, shop.add_user())
@@ -80,6 +88,8 @@ def shop(tmp_path_factory, new_shop):
     shop.cart({"mode": "buy", "plan": "rescue-standard", "seats": 1, "interval": "month"})
     create_key(shop.engine, "back end", ["staff"])
     shop.run()
+    attempt(shop.engine, "end_subscription", subscription.id, subscription.account, lambda: 1 // 0)
+    tell(shop, "pay_of_somebody")
     yield shop
     shop.close()
 

@@ -116,13 +116,13 @@ def test_one_upgrades_and_the_others_wait_and_find_the_rest_done(puesto, gate, s
 
 def wait_until_blocked(engine, processes):
     """Until all wait for the one in front. SQLite has nothing to ask: there it is enough that they have opened the file."""
-    while (_looking(processes) if isinstance(engine.db, Sqlite) else _waiting(engine)) < len(processes):
+    while (_looking(engine.db.path, processes) if isinstance(engine.db, Sqlite) else _waiting(engine)) < len(processes):
         assert all(process.poll() is None for process in processes)
         time.sleep(0.05)
 
 
-def _looking(processes):
-    return sum(any(link.resolve().name == "empty.db" for link in Path(f"/proc/{each.pid}/fd").iterdir()) for each in processes)
+def _looking(file, processes):
+    return sum(any(link.resolve() == Path(file).resolve() for link in Path(f"/proc/{each.pid}/fd").iterdir()) for each in processes)
 
 
 def _waiting(engine):

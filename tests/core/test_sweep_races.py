@@ -7,7 +7,7 @@ import pytest
 from core.access import AccountToken, create_token
 from core.accounts import add_user
 from core.carts import Cart, sweep_carts
-from core.engine.events import Delivery
+from core.engine.deliveries import Delivery
 from core.errors import NoSeatLeft
 from core.invoices import Invoice
 from core.seats import assign_seats, assigned_users

@@ -6,8 +6,9 @@ import peewee
 import pytest
 
 from core.engine import postgresql
+from core.engine.deliveries import drain
 from core.engine.engine import open_database
-from core.engine.events import EventRow, append, drain
+from core.engine.events import EventRow, append
 from core.errors import DatabaseUnavailable, SettingsInvalid
 from core.subscriptions import Subscription
 from puesto import hookimpl
