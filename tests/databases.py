@@ -109,10 +109,13 @@ def postgresql() -> Iterator[PostgresqlServer]:
 @pytest.fixture
 def database_in(request: Any, lasting_database_in: Callable[[Path], str]) -> Iterator[Callable[[Path], str]]:
     """Of PostgreSQL's, what a test has made goes with it: thousands of databases take minutes to remove at the end."""
+    if request.config.getoption("--database") == "sqlite":
+        yield lasting_database_in
+        return
+    server: PostgresqlServer = request.getfixturevalue("postgresql")
     folders: set[Path] = set()
     yield lambda folder: folders.add(folder) or lasting_database_in(folder)  # type: ignore[func-returns-value]
-    if request.config.getoption("--database") == "postgresql" and folders:
-        request.getfixturevalue("postgresql").drop(folders)
+    server.drop(folders)
 
 
 @pytest.fixture(scope="session")
