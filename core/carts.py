@@ -65,7 +65,9 @@ class CartLine(Row):
     account = peewee.CharField(max_length=40, null=True)
     mode = peewee.CharField(max_length=8, constraints=[peewee.Check("mode IN ('buy', 'trial', 'change')")])
     plan = peewee.CharField(max_length=64, null=True)
-    interval: peewee.Field[Interval | None] = peewee.CharField(max_length=8, null=True)  # type: ignore[assignment]
+    interval: peewee.Field[Interval | None] = peewee.CharField(  # type: ignore[assignment]
+        max_length=8, null=True, constraints=[peewee.Check("interval IN ('month', 'year')")]
+    )
     seats = peewee.IntegerField(null=True, constraints=[peewee.Check("seats > 0")])
     subscription = peewee.CharField(max_length=40, null=True)
     release = JsonField(null=True)

@@ -26,7 +26,18 @@ from core.errors import (
 )
 from core.hooks.payments import PaymentResult, ProviderTimeout, ProviderUnavailable
 from core.orders import WAITING, Order, close_order, complete_order, get_order, order_document, payment_of, waiting_order, write_order
-from core.payments import FAILED, SUCCEEDED, Payment, PaymentChoice, begin_at_provider, new_payment, record_result, reference, retrieve
+from core.payments import (
+    FAILED,
+    GRACE,
+    SUCCEEDED,
+    Payment,
+    PaymentChoice,
+    begin_at_provider,
+    new_payment,
+    record_result,
+    reference,
+    retrieve,
+)
 from core.providers import call_provider, declined, find_provider, unavailable
 from core.quotes import Quote, check_seal, make_quote
 from core.refunds import write_refund
@@ -312,9 +323,9 @@ def cancel_order(engine: Engine, order_id: str, caller: Caller, version: int | N
 def give_up(engine: Engine, order: Order) -> None:
     """End an order whose buyer does not come back from the bank.
 
-    The provider goes on being asked (`core.recovery`): should the money come after all, it goes back (`settle`).
+    Recovery tells the provider within a minute. Should the money have come by then, it goes back (`settle`).
     """
     payment = payment_of(engine, order)
     if payment is not None:
-        engine.db.update(payment, status="canceled")
+        engine.db.update(payment, status="canceled", ask_at=engine.clock.now() + GRACE)
     close_order(engine, order, "cancelled")

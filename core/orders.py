@@ -53,7 +53,7 @@ class Order(Row):
     total = peewee.BigIntegerField(constraints=[peewee.Check("total = net + tax")])
     credit_used = peewee.BigIntegerField(constraints=[peewee.Check("credit_used >= 0")])
     due_now = peewee.BigIntegerField(constraints=[peewee.Check("due_now >= 0")])
-    credit_left = peewee.BigIntegerField()
+    credit_left = peewee.BigIntegerField(constraints=[peewee.Check("credit_left >= 0")])
     locale = peewee.CharField(max_length=16)
     purchase_order = peewee.CharField(max_length=100, null=True)
     tax_decision = JsonField()

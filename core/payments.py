@@ -53,7 +53,12 @@ class Payment(Row):
     account = refers_to(Account, index=False)
     order = peewee.CharField(max_length=40, index=True)
     provider = peewee.CharField(max_length=64)
-    status = peewee.CharField(max_length=16)
+    status = peewee.CharField(
+        max_length=16,
+        constraints=[
+            peewee.Check("status IN ('created','requires_action','processing','authorized','captured','declined','failed','canceled')")
+        ],
+    )
     amount = peewee.BigIntegerField(constraints=[peewee.Check("amount >= 0")])
     refunded = peewee.BigIntegerField(default=0, constraints=[peewee.Check("refunded BETWEEN 0 AND amount")])
     currency = peewee.CharField(max_length=3)
@@ -92,7 +97,7 @@ class Refund(Row):
     payment = refers_to(Payment)
     amount = peewee.BigIntegerField(constraints=[peewee.Check("amount > 0")])
     currency = peewee.CharField(max_length=3)
-    status = peewee.CharField(max_length=12)
+    status = peewee.CharField(max_length=12, constraints=[peewee.Check("status IN ('created','processing','succeeded','failed')")])
     reason = peewee.CharField(max_length=500)
     provider_ref = peewee.CharField(max_length=255, null=True)
     ask_at = InstantField(null=True)
@@ -205,6 +210,25 @@ def retrieve(engine: Engine, payment: Payment) -> PaymentResult | None:
         raise ProviderTimeout(str(error)) from error
 
 
+def cancel_at_provider(engine: Engine, payment: Payment) -> PaymentResult:
+    """End a payment that waits for the buyer; how it stands then. Where the provider can't do that, it goes on waiting.
+
+    Raises ProviderTimeout where it gives no answer.
+    """
+    provider = find_provider(engine, payment.provider)
+    if not provider.capabilities.cancel:
+        return still_at_the_bank(payment)
+    try:
+        return call_provider(engine, provider, PaymentResult, lambda: provider.cancel_payment(reference(payment)))
+    except ProviderUnavailable as error:
+        raise ProviderTimeout(str(error)) from error
+
+
+def still_at_the_bank(payment: Payment) -> PaymentResult:
+    """How a payment stands that waits for the buyer."""
+    return PaymentResult("requires_action", payment.money)
+
+
 def reference(payment: Payment) -> PaymentReference:
     """A payment, as its provider sees it."""
     return PaymentReference(payment.id, payment.money, payment.id, payment.provider_ref, payment.data)
@@ -218,10 +242,13 @@ def never_begun(payment: Payment) -> PaymentResult:
 def record_result(engine: Engine, payment: Payment, result: PaymentResult) -> None:
     """Write what the provider answered, in the transaction of what follows from it.
 
-    An end stays, but for money that arrives after we had given the payment up: that is always written down. An amount that is
-    not ours is a `problem`: the payment counts as nothing until the provider's books say what was asked.
+    An end stays, but for money that arrives after we had given the payment up: that is always written down. What its provider says
+    has failed is not asked about any more. An amount that is not ours is a `problem`: the payment counts as nothing until the
+    provider's books say what was asked.
     """
     if not _is_news(payment.status, result.status):
+        if payment.status in FAILED and result.status in FAILED:
+            engine.db.update(payment, ask_at=None)
         return
     mismatch = result.status in SUCCEEDED and result.amount != payment.money
     if mismatch:

@@ -12,9 +12,9 @@ from core.checkout import give_up, settle
 from core.engine.engine import Engine
 from core.engine.jobs import backoff, explain
 from core.errors import DatabaseUnavailable, PaymentProviderUnavailable
-from core.hooks.payments import ProviderTimeout
+from core.hooks.payments import PaymentResult, ProviderTimeout
 from core.orders import Order
-from core.payments import FAILED, GRACE, Payment, Refund, never_begun, retrieve
+from core.payments import FAILED, GRACE, Payment, Refund, cancel_at_provider, never_begun, retrieve, still_at_the_bank
 from core.refunds import settle_refund
 
 log = logging.getLogger("puesto.recovery")
@@ -84,12 +84,20 @@ def _next_time(engine: Engine, row: Payment | Refund, tries: int) -> datetime | 
 def _recover_payment(engine: Engine, payment: Payment) -> None:
     """The provider's word decides. It has never heard of the key: nothing was charged, and the order is given up."""
     result = retrieve(engine, payment)
-    if result is not None and result.status == "requires_action" == payment.status:
-        _give_up(engine, payment)
-        return
+    if result is not None and result.status == "requires_action":
+        result = _end_at_the_bank(engine, payment)
     settle(engine, payment, result or never_begun(payment))
     if result is None:
         _watch(engine, payment)
+
+
+def _end_at_the_bank(engine: Engine, payment: Payment) -> PaymentResult:
+    """The buyer was given long enough, or the order was given up before: the provider is told, so that nothing can be paid any more."""
+    if payment.status == "requires_action":
+        _give_up(engine, payment)
+    now = engine.db.get(Payment, payment.id)
+    assert now is not None
+    return cancel_at_provider(engine, now) if now.status in FAILED else still_at_the_bank(now)
 
 
 def _watch(engine: Engine, payment: Payment) -> None:

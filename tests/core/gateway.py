@@ -6,6 +6,8 @@ from typing import Any
 from plugins.payments.sandbox import SandboxProvider, SandboxSettings
 from puesto import hookimpl
 
+METHODS = {f"{verb}_payment" for verb in ("initiate", "confirm", "cancel", "retrieve", "refund")} | {"save_method", "delete_method"}
+
 
 class Gateway(SandboxProvider):
     """`instead["initiate_payment"] = fault` makes that method do fault(real, *arguments); `calls` names what was called."""
@@ -19,7 +21,7 @@ class Gateway(SandboxProvider):
 
     def __getattribute__(self, name: str) -> Any:
         real = super().__getattribute__(name)
-        if name not in ("initiate_payment", "confirm_payment", "retrieve_payment", "refund_payment", "save_method", "delete_method"):
+        if name not in METHODS:
             return real
         return lambda *arguments: self._do(name, real, arguments)
 

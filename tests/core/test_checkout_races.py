@@ -12,6 +12,7 @@ from core.engine.idempotency import KeyedRequest
 from core.errors import CartNotOpen, RefundExceedsPayment, RequestInProgress, TransitionInvalid
 from core.invoices import Invoice
 from core.orders import Order
+from core.payment_webhooks import PaymentWebhookEvent, apply_events
 from core.payments import Payment, PaymentChoice, Refund, reference
 from core.recovery import recover
 from core.refunds import refund_order, settle_refund
@@ -20,6 +21,7 @@ from puesto import ProviderTimeout
 from puesto.testing.shop import INTERNAL
 from tests.core.gateway import GatewayPlugin, raises
 from tests.core.racing import at_once, kinds
+from tests.core.test_payment_webhooks import TellingPlugin, tell
 
 SEAT = {"mode": "buy", "plan": "gotoassist-standard", "seats": 1, "interval": "month"}
 FREE_TRIAL = {"mode": "trial", "plan": "gotoassist-standard", "seats": 1}
@@ -100,7 +102,8 @@ def test_credit_is_used_once_by_two_carts_at_once(shop):
     assert (shop.account.balance, charged(shop)) == (0, [145_20, 14_52])
 
 
-def test_confirmation_return_page_and_recovery_complete_an_order_once(shop):
+def test_confirmation_webhook_return_page_and_recovery_complete_an_order_once(open_shop):
+    shop = open_shop(plugins={"sandbox": TellingPlugin})
     order = shop.order(shop.cart(SEAT), token="tok_3ds")["id"]
     payment = shop.engine.db.first(Payment.select())
     shop.engine.providers["sandbox"].confirm_payment(reference(payment), {})  # the buyer has agreed at the bank
@@ -110,12 +113,15 @@ def test_confirmation_return_page_and_recovery_complete_an_order_once(shop):
         for key in "ab"
     ]
 
-    answers = at_once(shop, [*confirm, *[lambda: buyer_returned(shop.engine, order, {})] * 2, *[lambda: recover(shop.engine)] * 2])
+    others = [lambda: tell(shop, payment.id), lambda: buyer_returned(shop.engine, order, {}), lambda: recover(shop.engine)]
+    answers = at_once(shop, [*confirm, *others * 2, lambda: apply_events(shop.engine)])
+    apply_events(shop.engine)
 
     assert {answer for answer in answers if isinstance(answer, str)} == {"completed"}
     assert set(kinds(answers)) <= {str, type(None), TransitionInvalid}  # whose confirmation comes last has nothing to confirm
     assert (shop.engine.db.get(Order, order).status, charged(shop), shop.count(Invoice)) == ("completed", [14_52], 1)
     assert [event["type"] for event in shop.events()] == ["order.completed", "subscription.started"]
+    assert [event.status for event in shop.engine.db.all(PaymentWebhookEvent.select())] == ["done"]
 
 
 @pytest.mark.parametrize("attempt", range(3))

@@ -30,15 +30,19 @@ CHECKS = [
     ("cart", "status", "'lost'"),
     ("cart_line", "mode", "'rent'"),
     ("cart_line", "seats", "0"),
+    ("cart_line", "interval", "'week'"),
     ("orders", "status", "'lost'"),
     ("orders", "total", "net + tax + 1"),
     ("orders", "credit_used", "-1"),
     ("orders", "due_now", "-1"),
+    ("orders", "credit_left", "-1"),
     ("order_line", "total", "net + tax + 1"),
+    ("payment", "status", "'lost'"),
     ("payment", "amount", "-1"),
     ("payment", "refunded", "amount + 1"),
     ("payment", "refunded", "-1"),
     ("refund", "amount", "0"),
+    ("refund", "status", "'lost'"),
     ("payment_webhook_event", "status", "'lost'"),
     ("subscription", "interval", "'week'"),
     ("subscription", "seats", "0"),
@@ -47,10 +51,17 @@ CHECKS = [
     ("subscription", "status", "'lost'"),
     ("subscription", "anchor_day", "0"),
     ("subscription", "anchor_day", "32"),
+    ("subscription", "period_end", "period_start"),
+    ("subscription_change", "interval", "'week'"),
+    ("subscription_change", "seats", "0"),
     ("invoice_series", "last", "-1"),
     ("invoice", "kind", "'bill'"),
     ("invoice", "status", "'lost'"),
     ("invoice", "total", "net + tax + 1"),
+    ("invoice", "sequence", "0"),
+    ("invoice_line", "period_end", "period_start"),
+    ("delivery", "status", "'lost'"),
+    ("delivery", "attempts", "-1"),
 ]
 # A second row that has the first one's values, but for those named: of what may be there once.
 SECONDS = [
@@ -80,6 +91,7 @@ def shop(tmp_path_factory, new_shop):
     """A row in every table that these tests try to break, and don't."""
     shop = new_shop(tmp_path_factory.mktemp("shop"), plugins={"sandbox": TellingPlugin})
     subscription = shop.buy("gotoassist-standard", seats=2, token="tok_ok", save=True)
+    shop.change(shop.buy("rescue-standard", seats=5), seats=2)  # when the period ends
     shop.try_out("gotomeeting-professional")
     shop.assign(subscription, shop.add_user())
     order = shop.engine.db.first(Order.select().where(Order.due_now > 0))

@@ -154,6 +154,7 @@ def test_it_may_come_before_the_call_has_answered(shop, gateway):
 
 def test_money_for_an_order_that_was_given_up_goes_back(shop, gateway):
     payment = at_the_bank(shop)
+    gateway.instead["cancel_payment"] = raises(ProviderUnavailable("down"))
     shop.clock.move_to(shop.clock.now() + timedelta(hours=2))
     shop.run()
     approve(gateway, payment)

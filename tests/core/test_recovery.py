@@ -1,6 +1,7 @@
 """Recovery: silent providers, buyers who never come back, money that comes too late, and amounts that are not ours."""
 
 import threading
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -17,7 +18,7 @@ from core.recovery import recover
 from core.subscriptions import Subscription, Trial
 from puesto import Money, PaymentResult, ProviderTimeout, ProviderUnavailable, eur, usd
 from puesto.testing.shop import INTERNAL
-from tests.core.gateway import GatewayPlugin, answers, raises
+from tests.core.gateway import Gateway, GatewayPlugin, answers, raises
 
 SEAT = {"mode": "buy", "plan": "gotoassist-standard", "seats": 1, "interval": "month"}
 DUE = eur("14.52")  # 12.00 x 1.21
@@ -135,7 +136,7 @@ def test_a_buyer_has_an_hour_at_the_bank(shop):
 
     assert (status(shop, order), shop.refresh(cart).status) == ("cancelled", "open")
     assert shop.account.balance == 130_68  # (120.00 - 12.00) x 1.21
-    assert books(shop)[-1] == ("requires_action", 0, 0)
+    assert books(shop)[-1] == ("canceled", 0, 0)
 
 
 def test_a_buyer_who_agreed_but_never_came_back_has_bought(shop):
@@ -244,7 +245,7 @@ def test_a_payment_whose_plugin_has_gone_waits_and_says_so(open_shop, shop):
     assert status(shop, order) == "completed"
 
 
-# --- money that comes too late
+# --- orders that are given up, and money that comes too late
 
 
 def cancelled(shop: Any, cart: Cart, order: dict[str, Any]) -> None:
@@ -259,10 +260,39 @@ def ordered_anew(shop: Any, cart: Cart, order: dict[str, Any]) -> None:
     shop.order(cart)
 
 
+@pytest.mark.parametrize("give_up", [cancelled, left_for_an_hour, ordered_anew])
+def test_an_order_that_was_given_up_can_not_be_paid_at_the_bank(shop, give_up):
+    cart = shop.cart(SEAT)
+    order = shop.order(cart, token="tok_3ds")
+    give_up(shop, cart, order)
+    later(shop, minutes=1)
+    ended = payment_of(shop, order)
+
+    approve_at_the_bank(shop, order)
+    gateway(shop).calls.clear()
+    later(shop, days=1)
+
+    assert (ended.status, ended.ask_at, books(shop)[0]) == ("canceled", None, ("canceled", 0, 0))
+    assert (status(shop, order), shop.count(Refund), gateway(shop).calls) == ("cancelled", 0, [])
+
+
+def test_a_provider_that_can_not_end_a_payment_is_asked_for_a_week(shop, monkeypatch):
+    monkeypatch.setattr(Gateway, "capabilities", replace(Gateway.capabilities, cancel=False))
+    order = shop.order(shop.cart(SEAT), token="tok_3ds")
+    cancel_order(shop.engine, order["id"], INTERNAL)
+
+    for _ in range(8):
+        later(shop, days=1)
+
+    assert set(gateway(shop).calls[1:]) == {"retrieve_payment"}
+    assert (payment_of(shop, order).ask_at, books(shop)) == (None, [("requires_action", 0, 0)])
+
+
 @pytest.mark.parametrize(("give_up", "charged"), [(cancelled, 1), (left_for_an_hour, 1), (ordered_anew, 2)])
 def test_money_for_an_order_that_was_given_up_goes_back_once(shop, caplog, give_up, charged):
     cart = shop.cart(SEAT)
     order = shop.order(cart, token="tok_3ds")
+    gateway(shop).instead["cancel_payment"] = raises(ProviderTimeout("silence"))  # the buyer is faster
     give_up(shop, cart, order)
 
     approve_at_the_bank(shop, order)

@@ -13,6 +13,7 @@ from core.engine.events import EventRow
 from core.engine.settings import CoreSettings, check_settings
 from core.invoices import Invoice
 from core.orders import Order, OrderLine
+from core.payment_webhooks import WAITING, PaymentWebhookEvent
 from core.payments import Payment, Refund
 from core.seats import SeatAssignment
 from core.subscriptions import Subscription
@@ -45,6 +46,7 @@ class Books:
         self.compare_invoices()
         self.compare_subscriptions()
         self.compare_deliveries()
+        assert {event.status for event in self.all(PaymentWebhookEvent)} == {"done"}
         self.compare_with_answers(clients)
         self.engine.close()
         given_back = sum(1 for refund in self.refunds if refund.status == "succeeded")
@@ -111,12 +113,13 @@ def open_engine(town: Town) -> Engine:
 
 
 def unfinished(town: Town) -> list[str]:
-    """Deliveries that are not done, and events that have none yet."""
+    """Deliveries that are not done, events that have none yet; what the gateway has told, and what it has yet to tell."""
     engine = open_engine(town)
     try:
-        waiting = engine.db.all(Delivery.select().where(Delivery.status != "done"))
-        fresh = engine.db.count(EventRow.select().where(EventRow.position.is_null()))
+        waiting: list[Any] = engine.db.all(Delivery.select().where(Delivery.status != "done"))
+        waiting += engine.db.all(EventRow.select(EventRow.id).where(EventRow.position.is_null()))
+        waiting += engine.db.all(PaymentWebhookEvent.select().where(WAITING))
+        waiting += engine.db.all(Order.select(Order.id, Order.status).where(Order.status == "requires_action"))
     finally:
         engine.close()
-    shown = ("id", "event", "plugin", "hook", "status", "attempts", "next_at", "claimed_until", "error")
-    return [", ".join(f"{name} {getattr(row, name)}" for name in shown) for row in waiting] + [f"{fresh} events to fan out"] * bool(fresh)
+    return [f"{type(row).__name__} {row.__data__}" for row in waiting]

@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 
 from api.cli.running import PUESTO, environment, free_port, run_puesto
-from tests.plugins.payments.gateway import SECRET, Gateway
+from tests.plugins.payments.gateway import SECRET, WEBHOOK_SECRETS, Gateway
 from tests.witness import install_witness
 
 SCOPES = "catalog:read,accounts,checkout,billing,staff"
@@ -33,21 +33,24 @@ class Town:
 
     def __init__(self, folder: Path, database: str) -> None:
         self.folder, self.data, self.log, self.database = folder, folder / "data", folder / "processes.log", database
-        self.gateway = Gateway(folder)
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        told = ("--webhook-url", f"{self.url}/v1/payment-webhooks/sandbox", "--webhook-secret", WEBHOOK_SECRETS[0])
+        self.gateway = Gateway(folder, *told)
         (folder / "gateway_secret").write_text(SECRET)
+        (folder / "webhook_secret").write_text(WEBHOOK_SECRETS[0])
         self.settings = {
             "PUESTO_DATABASE": database,
             "PUESTO_DATA": str(self.data),
             "PUESTO_PLUGINS__SANDBOX__GATEWAY_URL": self.gateway.url,
             "PUESTO_PLUGINS__SANDBOX__GATEWAY_SECRET": f"file:{folder / 'gateway_secret'}",
             "PUESTO_PLUGINS__SANDBOX__GATEWAY_TIMEOUT": "5",
+            "PUESTO_PLUGINS__SANDBOX__WEBHOOK_SECRETS": f"file:{folder / 'webhook_secret'}",
             **install_witness(folder),
         }
         made = run_puesto(folder, "keys", "create", "--name", "kills", "--scopes", SCOPES, **self.settings)
         assert made.returncode == 0, made.stderr
         self.secret = made.stdout.strip()
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
         self.server, self.worker = self._start_server(), self._start("worker")
 
     def _start_server(self) -> subprocess.Popen[bytes]:

@@ -1,11 +1,11 @@
 import shutil
-import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from core import schema
+from core.engine.engine import Engine
 from tests.core.chains import CORE
 
 MORE = "def up(migrator, db):\n    db.execute_sql('CREATE TABLE more (id INTEGER)')\n"
@@ -47,12 +47,12 @@ def test_a_plugin_that_is_not_enabled_keeps_its_line(puesto):
     assert puesto("keys", "list", PUESTO_DISABLED="email").exit_code == 0
 
 
-def test_check_says_that_all_is_well_or_what_is_not(puesto, tmp_path):
+def test_check_says_that_all_is_well_or_what_is_not(puesto):
     puesto("db", "upgrade")
     well = puesto("db", "check")
-    with closing(sqlite3.connect(tmp_path / "puesto.db")) as database:
-        database.execute("DROP TABLE email_message")
-        database.execute("CREATE TABLE more (id INTEGER)")
+    with closing(Engine()) as engine, engine.db.transaction():
+        engine.db.raw().execute_sql("DROP TABLE email_message")
+        engine.db.raw().execute_sql("CREATE TABLE more (id INTEGER)")
 
     ill = puesto("db", "check")
 
