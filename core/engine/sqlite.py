@@ -54,22 +54,36 @@ class FairLock:
 
 
 class _Held:
-    """Closes its connection when nothing holds it any more, which Python leaves to the garbage collector."""
+    """Leaves its connection to those that live when its thread ends.
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
+    It can't be closed there: SQLite calls back for each of peewee's functions, and CPython 3.11 crashes where that happens in the
+    end of a thread that it has not started itself, as are the web server's (PyGILState_Release frees the thread's state twice).
+    """
+
+    def __init__(self, connection: sqlite3.Connection, orphans: deque[sqlite3.Connection]) -> None:
+        self._connection, self._orphans = connection, orphans
 
     def __del__(self) -> None:
-        self._connection.close()
+        self._orphans.append(self._connection)
 
 
 class _OpenPerThread(threading.local):
-    """Opens connections, each of which is closed when its thread ends, or when this object goes."""
+    """Opens connections, and closes those of threads that have ended (`orphans`, shared by all threads)."""
+
+    def __init__(self, orphans: deque[sqlite3.Connection]) -> None:
+        self._orphans = orphans
 
     def __call__(self, *args: Any, **options: Any) -> sqlite3.Connection:
+        _close(self._orphans)
         connection = sqlite3.Connection(*args, **options)
-        self.held = _Held(connection)
+        self.held = _Held(connection, self._orphans)
         return connection
+
+
+def _close(connections: deque[sqlite3.Connection]) -> None:
+    with suppress(IndexError):  # another thread may take the last one
+        while True:
+            connections.popleft().close()
 
 
 class _Sqlite(peewee.SqliteDatabase):
@@ -96,6 +110,7 @@ class Sqlite(Database):
         if not Path(self.path).absolute().parent.is_dir():
             raise SettingsInvalid("setting database: there is no folder for {path}", path=self.path)
         self.url, self._writers = url, FairLock()
+        self._orphans: deque[sqlite3.Connection] = deque()
         super().__init__()
 
     @property
@@ -108,9 +123,13 @@ class Sqlite(Database):
             pragmas=[("journal_mode", "wal"), ("synchronous", "full"), ("foreign_keys", 1), ("cache_size", -16_000)],
             timeout=BUSY_SECONDS,
             lock_type="IMMEDIATE",
-            factory=_OpenPerThread(),
+            factory=_OpenPerThread(self._orphans),
             check_same_thread=False,  # for closing only: peewee gives each thread its own
         )
+
+    def close_all(self) -> None:
+        super().close_all()
+        _close(self._orphans)
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
