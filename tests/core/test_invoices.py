@@ -204,4 +204,4 @@ def test_the_same_item_is_billed_once_for_a_period(shop):
     with pytest.raises(peewee.IntegrityError, match=UNIQUE):
         shop.engine.db.insert(again)
 
-    shop.engine.db.insert(InvoiceLine(**{**again.__data__, "period_start": date(2026, 4, 1)}))
+    shop.engine.db.insert(InvoiceLine(**{**again.__data__, "period_start": date(2026, 4, 1), "period_end": date(2026, 5, 1)}))

@@ -478,13 +478,16 @@ def test_closing_all_takes_the_connections_of_threads_that_live_on(db, path):
     assert (before, after, seen) == (True, False, [["one"]])
 
 
-def test_a_connection_goes_with_its_thread(db, path):
+def test_the_connection_of_a_thread_that_has_ended_goes_when_another_is_opened(db, path):
     db.close()
-
     thread = threading.Thread(target=lambda: db.insert(Shelf(id="one")))
     thread.start()
     thread.join()
 
+    seen = ids(db)
+    db.close()
+
+    assert seen == ["one"]
     assert not path.with_name("shop.db-wal").exists()
 
 
