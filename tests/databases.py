@@ -38,7 +38,10 @@ class PostgresqlServer:
         self._known: dict[Path, str] = {}
         self._numbers = itertools.count()
         # These tests ask what a transaction does, not what a power cut does: tests/faults keep fsync on.
-        self.run("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()", f"CREATE ROLE {ROLE} LOGIN CREATEDB")
+        self.run("ALTER SYSTEM SET fsync = off", "ALTER SYSTEM SET max_connections = 200")
+        self._server.stop()
+        self._server.start()
+        self.run(f"CREATE ROLE {ROLE} LOGIN CREATEDB")
         self._create(TEMPLATE)
         engine = Engine(check_settings(CoreSettings(), {"database": self.url_of(TEMPLATE), "data": str(folder.with_name("files"))}))
         schema.upgrade(engine)

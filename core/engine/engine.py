@@ -108,7 +108,8 @@ class Engine:
                 self.db.insert(ClockOffset(id=1, seconds=seconds))
 
     def close(self) -> None:
-        """Let go of the database: every thread's connection."""
+        """Let go of the database, every thread's connection, and of the queue."""
+        self.jobs.close()
         self.db.close_all()
 
 

@@ -76,6 +76,12 @@ class Jobs:
         except Exception as error:
             raise DatabaseUnavailable("The job queue can't be read: {problem}.", problem=str(error)) from error
 
+    def close(self) -> None:
+        """Let go of the queue; it is opened anew when it is used again."""
+        with self._making:
+            if self._huey is not None:
+                self._huey.storage.close()
+
     @contextmanager
     def alone(self, name: str) -> Iterator[bool]:
         """Whether nothing else of that name runs in this process; while it is False, leave the work to what does."""

@@ -136,3 +136,14 @@ def test_a_round_goes_by_the_clock_that_another_process_has_moved(open_shop, sho
     shop.engine.jobs.run_round()
 
     assert seen == [tomorrow]
+
+
+def test_a_closed_engine_holds_nothing_of_its_queue(shop):
+    shop.engine.jobs.nudge()
+    storage = shop.engine.jobs.huey.storage
+
+    shop.engine.close()
+    closed = storage._conn
+
+    shop.engine.jobs.nudge()
+    assert (closed, shop.engine.jobs.pending()) == (None, 1)
