@@ -22,6 +22,8 @@ TOKENS = ["tok_ok"] * 6 + ["tok_3ds"] * 2 + ["tok_3ds_fails", "tok_card_declined
 WORK = {"buy": 8, "change": 3, "assign": 3, "refund": 2, "try_out": 1}
 # What a client may be refused: its card; what an order whose payment is still unknown holds back; more seats than it has.
 REFUSALS = {"payment-declined", "payment-provider-unavailable", "transition-invalid", "no-seat-left", "refund-exceeds-payment"}
+# And what an order of its own that goes through meanwhile, told of by the provider, makes of the next one.
+OVERTAKEN = ("/problems/quote-changed", "Nothing changes: name other seats")
 
 
 @dataclass
@@ -118,7 +120,7 @@ class Client:
         if answer.is_success:
             return dict(answer.json())
         problem = answer.json()["type"].removeprefix("/problems/")
-        assert problem in REFUSALS, answer.text
+        assert problem in REFUSALS or any(each in answer.text for each in OVERTAKEN), answer.text
         self.refusals.append(problem)
         return {}
 
