@@ -48,7 +48,7 @@ def test_kills_at_random_moments(town, capsys):
         time.sleep(0.5)
     settle(town)
 
-    assert [client.failure for client in clients] == [None] * CLIENTS
+    assert [client.failure for client in clients] == [None] * CLIENTS, f"seed {SEED}"
     with capsys.disabled():
         print(f"\nseed {SEED}: {dict(victims)}; {Books(town).audit(clients)}")
 
