@@ -54,7 +54,7 @@ class Books:
 
     def compare_money(self) -> None:
         """What the gateway has kept of each order is what the order says; nothing was charged for anything else."""
-        assert Counter(order.status for order in self.orders.values()).keys() <= {"completed", "failed", "refunded"}
+        assert Counter(order.status for order in self.orders.values()).keys() <= {"completed", "failed", "cancelled", "refunded"}
         assert Counter(refund.status for refund in self.refunds).keys() <= {"succeeded"}
         assert len(self.payments) == len(self.all(Payment))
         left = dict(self.charges)

@@ -56,7 +56,7 @@ def test_kills_at_random_moments(town, capsys):
 def settle(town):
     """Let time pass until recovery has asked about everything, and the workers have delivered everything."""
     now = datetime.now(UTC)
-    for _ in range(4):
+    for _ in range(8):  # longer than a buyer may be at the bank
         now += timedelta(minutes=10)
         move_clock(town, now)
     wait_until(lambda: is_settled(town), f"seed {SEED}: not everything is delivered", lambda: report(town), seconds=400)
