@@ -134,10 +134,13 @@ class WarningOut(Answer):
 
 
 class ActionOut(Answer):
-    """The buyer's next step: send them to `url`."""
+    """The buyer's next step. `redirect`: send them to `url`; `client_sdk`: hand `data` to the provider's script, then confirm the order;
+    `display`: show `data`, such as the account to send money to."""
 
-    type = Choice("redirect")
-    url = fields.String(required=True)
+    type = Choice("redirect", "client_sdk", "display")
+    url = fields.String(required=True, allow_none=True)
+    data = fields.Dict(required=True)
+    expires_at = Instant(allow_none=True)
 
 
 class Address(Schema):

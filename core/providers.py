@@ -60,6 +60,8 @@ def fits(value: object, kind: Any) -> bool:
         return any(fits(value, each) for each in get_args(kind))
     if origin is list:
         return isinstance(value, list) and all(fits(each, get_args(kind)[0]) for each in value)
+    if origin is tuple:
+        return isinstance(value, tuple) and all(fits(each, get_args(kind)[0]) for each in value)
     if origin is Mapping:
         return isinstance(value, Mapping) and _is_json(dict(value))
     if not isinstance(value, kind):

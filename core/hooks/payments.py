@@ -15,8 +15,12 @@ from core.rules.money import Money
 
 CONTRACT_VERSION = 1
 
-PaymentStatus = Literal["requires_action", "processing", "authorized", "captured", "declined", "failed", "canceled"]
+PaymentStatus = Literal[
+    "requires_action", "processing", "authorized", "partially_captured", "captured", "declined", "failed", "canceled"
+]
+CaptureMode = Literal["automatic", "manual"]
 RefundStatus = Literal["succeeded", "processing", "failed"]
+DisputeStatus = Literal["opened", "won", "lost"]
 DeclineCode = Literal[
     "card_declined",
     "insufficient_funds",
@@ -53,23 +57,39 @@ class SignatureInvalid(Exception):
 class Capabilities:
     """What a provider can do. Each claim is tested by the conformance kit.
 
-    currencies:   ISO 4217 codes; None: any.
-    on_terms:     the seller grants credit: `authorized` completes the order and the invoice stays open until its due date.
-    redirect:     may answer `requires_action` with an address to send the buyer to.
-    save_method:  can store a method (and `off_session`: charge it later with nobody present).
-    cancel:       can end a payment that waits for the buyer, so that it can't be paid any more.
-    webhooks:     tells of its own accord what became of a payment: `parse_webhook`.
+    currencies:     ISO 4217 codes; None: any.
+    countries:      of buyers, ISO 3166-1 alpha-2; None: any.
+    minimum, maximum: of one payment, in minor units by currency; a currency that is not named has no bound.
+    redirect:       may answer `requires_action` with an address to send the buyer to.
+    client_confirm: may answer `requires_action` with data for the provider's own script in the buyer's browser.
+    authorize:      can set money aside that is taken later: capture_mode `manual`, `capture_payment`, `cancel_payment`.
+    partial_capture: can take it in several parts, and let go of the rest.
+    cancel:         can end a payment that waits for the buyer, so that it can't be paid any more.
+    save_method:    can store a method (and `off_session`: charge it later with nobody present).
+    async_settlement: a payment may be `processing` for days before it is known to be captured or to have failed.
+    on_terms:       the seller grants credit: `authorized` completes the order and the invoice stays open until it is paid.
+    webhooks:       tells of its own accord what became of a payment: `parse_webhook`.
+    list_changes:   can be asked for the same news: refunds and disputes that were begun at the provider.
+    sandbox:        moves no money: for tests, and refused in live mode.
     """
 
     currencies: frozenset[str] | None = None
+    countries: frozenset[str] | None = None
+    minimum: Mapping[str, int] = field(default_factory=dict)
+    maximum: Mapping[str, int] = field(default_factory=dict)
     redirect: bool = False
+    client_confirm: bool = False
+    authorize: bool = False
+    partial_capture: bool = False
     cancel: bool = False
     refund: bool = False
     partial_refund: bool = False
     save_method: bool = False
     off_session: bool = False
+    async_settlement: bool = False
     on_terms: bool = False
     webhooks: bool = False
+    list_changes: bool = False
     sandbox: bool = False
 
 
@@ -95,9 +115,20 @@ class Customer:
 
 
 @dataclass(frozen=True)
+class PaymentLine:
+    """What is paid for, as the provider's pages and receipts may show it; tax included."""
+
+    description: str
+    amount: Money
+
+
+@dataclass(frozen=True)
 class PaymentRequest:
     """One attempt to pay.
 
+    return_url, cancel_url: where the buyer's browser is sent once the further step is done, or given up.
+    lines:        what is paid for; they add up to the amount, unless credit was used.
+    capture_mode: `manual` only sets the money aside (`authorized`). Asked only of who claims `authorize`.
     token:        what the client got from the provider for this attempt; or
     method:       the reference of a stored method. Both None where the provider needs neither.
     on_session:   whether the buyer is there to take a further step.
@@ -114,6 +145,9 @@ class PaymentRequest:
     method: str | None = field(default=None, repr=False)
     save_method: bool = False
     on_session: bool = True
+    cancel_url: str | None = None
+    capture_mode: CaptureMode = "automatic"
+    lines: tuple[PaymentLine, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -129,10 +163,17 @@ class PaymentReference:
 
 @dataclass(frozen=True)
 class Action:
-    """The further step: send the buyer to `url`; they come back to the request's return_url."""
+    """The further step of the buyer.
 
-    type: Literal["redirect"]
-    url: str
+    type: `redirect`: send the buyer to `url`; they come back to the request's return_url. `client_sdk`: hand `data` to the provider's
+          script in the buyer's browser, then confirm. `display`: show `data`, such as the account to send money to.
+    data: JSON-safe, and for the buyer's eyes.
+    """
+
+    type: Literal["redirect", "client_sdk", "display"]
+    url: str | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -155,12 +196,34 @@ class SavedMethod:
 
 
 @dataclass(frozen=True)
+class ProviderRefund:
+    """A refund in the provider's books. refund_id: ours; None: it was begun at the provider."""
+
+    provider_ref: str
+    amount: Money
+    status: RefundStatus
+    refund_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Dispute:
+    """The buyer has asked their bank for the money back. `reason` is the provider's own word."""
+
+    provider_ref: str
+    amount: Money
+    status: DisputeStatus
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class PaymentResult:
     """What became of a payment, in full: `retrieve_payment` answers the same value as the call that began it.
 
-    amount: what the provider really charged or authorised; the engine compares it with what was asked.
-    data:   private to the provider, JSON-safe, handed back in PaymentReference.
-    due_on: for `authorized` on terms: the day by which the invoice is to be paid.
+    amount:   what the provider really charged or authorised; the engine compares it with what was asked.
+    captured: what of it has been taken; None: all of it where the status is `captured`, else nothing.
+    data:     private to the provider, JSON-safe, handed back in PaymentReference.
+    due_on:   for `authorized` on terms: the day by which the invoice is to be paid.
+    refunds, disputes: all that the provider knows of, whoever began them.
     """
 
     status: PaymentStatus
@@ -171,6 +234,20 @@ class PaymentResult:
     saved_method: SavedMethod | None = None
     data: Mapping[str, Any] = field(default_factory=dict, repr=False)
     due_on: date | None = None
+    captured: Money | None = None
+    refunds: tuple[ProviderRefund, ...] = ()
+    disputes: tuple[Dispute, ...] = ()
+
+
+@dataclass(frozen=True)
+class CaptureRequest:
+    """Take what was set aside by `payment`: part of it or all. `final`: let go of the rest."""
+
+    payment: PaymentReference
+    capture_id: str
+    amount: Money
+    final: bool
+    idempotency_key: str
 
 
 @dataclass(frozen=True)
@@ -213,6 +290,14 @@ class ProviderEvent:
     occurred_at: datetime
 
 
+@dataclass(frozen=True)
+class ProviderChanges:
+    """A page of news, the oldest first. cursor: where the next page begins; None: that was all."""
+
+    events: tuple[ProviderEvent, ...]
+    cursor: str | None = None
+
+
 class PaymentProvider:
     """Base of a provider: implement `initiate_payment` and `retrieve_payment`, and what the capabilities claim.
 
@@ -226,9 +311,24 @@ class PaymentProvider:
     deadline: float = 30.0
 
     def refusal(self, cart: PayableCart) -> str | None:
-        """A reason code why this cart can't be paid with this provider; None: it can. No network calls here."""
-        currencies = self.capabilities.currencies
-        return "currency_unsupported" if currencies is not None and cart.amount.currency not in currencies else None
+        """A reason code why this cart can't be paid with this provider; None: it can. No network calls here.
+
+        By the capabilities; a provider with further conditions asks this first: `super().refusal(cart) or ...`.
+        """
+        can, amount, currency = self.capabilities, cart.amount.amount, cart.amount.currency
+        if can.currencies is not None and currency not in can.currencies:
+            return "currency_unsupported"
+        if can.countries is not None and cart.country not in can.countries:
+            return "country_unsupported"
+        if amount and amount < can.minimum.get(currency, amount):
+            return "amount_too_small"
+        return "amount_too_large" if amount > can.maximum.get(currency, amount) else None
+
+    def check_health(self) -> None:
+        """Talk to the provider in the cheapest way that proves the credentials good. By default there is nothing to ask.
+
+        Raises as every method may.
+        """
 
     def initiate_payment(self, request: PaymentRequest) -> PaymentResult:
         """Charge the buyer. The same idempotency_key charges once, however often it is called."""
@@ -245,10 +345,19 @@ class PaymentProvider:
         """
         raise ProviderMisconfigured(f"{self.name} can't look up payments")
 
-    def cancel_payment(self, payment: PaymentReference) -> PaymentResult:
-        """End a payment that waits for the buyer: `canceled`; or how it stands, where its end is known already.
+    def capture_payment(self, request: CaptureRequest) -> PaymentResult:
+        """Take what was set aside: `partially_captured`, or `captured` once all is taken or the rest was let go (see `captured`).
 
-        Needed where `cancel` is claimed. Raises PaymentUnknown.
+        The same idempotency_key takes once. An amount beyond what is left takes nothing, and answers how the payment stands.
+        Needed where `authorize` is claimed. Raises PaymentUnknown.
+        """
+        raise ProviderMisconfigured(f"{self.name} can't capture payments")
+
+    def cancel_payment(self, payment: PaymentReference) -> PaymentResult:
+        """End a payment that waits for the buyer, or let go of money that was set aside and of which nothing was taken: `canceled`;
+        or how it stands, where its end is known already.
+
+        Needed where `cancel` or `authorize` is claimed. Raises PaymentUnknown.
         """
         raise ProviderMisconfigured(f"{self.name} can't cancel payments")
 
@@ -274,6 +383,10 @@ class PaymentProvider:
         Raises SignatureInvalid. While keys are rotated, the new secret and the old one are both good. No network calls here.
         """
         raise ProviderMisconfigured(f"{self.name} takes no webhooks")
+
+    def list_changes(self, since: datetime, cursor: str | None) -> ProviderChanges:
+        """What has happened since an instant, as webhooks would have told it, a page at a time. Needed where `list_changes` is claimed."""
+        raise ProviderMisconfigured(f"{self.name} can't list what has changed")
 
 
 class PaymentHooks:

@@ -24,7 +24,7 @@ OPERATIONS = """
     list_problems explain_problem
 """.split()  # noqa: SIM905
 # Objects whose members are not ours to name: what a provider's script gives the client, and the documents of an event.
-FREE = {("Confirm", "data"), ("Event", "data")}
+FREE = {("Action", "data"), ("Confirm", "data"), ("Event", "data")}
 # Whatever a quote shows: a number, a text, a period.
 ANY_VALUE = {("Change", "was"), ("Change", "now")}
 TEXTS = {"return_from_provider": "text/html", "list_problems": "text/html", "explain_problem": "text/html", "metrics": "text/plain"}

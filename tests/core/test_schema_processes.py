@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -122,7 +123,15 @@ def wait_until_blocked(engine, processes):
 
 
 def _looking(file, processes):
-    return sum(any(link.resolve() == Path(file).resolve() for link in Path(f"/proc/{each.pid}/fd").iterdir()) for each in processes)
+    return sum(str(Path(file).resolve()) in _open_files(each) for each in processes)
+
+
+def _open_files(process):
+    found = set()
+    for link in Path(f"/proc/{process.pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed since it was listed
+            found.add(os.readlink(link))
+    return found
 
 
 def _waiting(engine):

@@ -232,7 +232,7 @@ def test_killed_after_the_charge_and_before_the_answer_it_has_charged_once(own_g
 
     with ThreadPoolExecutor(1) as thread:
         answer = thread.submit(provider.initiate_payment, request)
-        wait_for(lambda: own_gateway.hits() == 1)
+        wait_for(lambda: provider.charges())  # the fault has been drawn before that
         own_gateway.kill()
         with pytest.raises(ProviderTimeout):
             answer.result()
