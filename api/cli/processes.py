@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from queue import Empty, SimpleQueue
 
 from flask import Flask
 
@@ -20,6 +21,25 @@ _HANGUP = signal.getsignal(signal.SIGHUP) if POSIX else None
 ENDS = (signal.SIGTERM, signal.SIGINT)
 # Seconds from being told to end until a process is ended by force.
 PATIENCE = 5
+
+
+class End:
+    """Told by signals, waited for by threads. Not a threading.Event: a signal's handler may meet its lock held by what it interrupts."""
+
+    def __init__(self) -> None:
+        self._told: SimpleQueue[None] = SimpleQueue()
+
+    def tell(self, *_: object) -> None:
+        self._told.put(None)
+
+    def within(self, seconds: float | None) -> bool:
+        """Wait for it, for so long at most (None: as long as it takes); whether it has come."""
+        try:
+            self._told.get(timeout=seconds)
+        except Empty:
+            return False
+        self._told.put(None)  # for whoever else waits
+        return True
 
 
 def configure_logging() -> None:

@@ -16,7 +16,6 @@ import socket
 import threading
 from collections.abc import Callable
 from multiprocessing import Process
-from queue import SimpleQueue
 
 import click
 from granian import Granian
@@ -24,7 +23,7 @@ from granian.constants import Interfaces
 from granian.log import LogLevels
 
 from api.cli.output import Failure
-from api.cli.processes import PATIENCE, configure_logging, keep_handlers_from_children, load_app, restore_hangup
+from api.cli.processes import PATIENCE, End, configure_logging, keep_handlers_from_children, load_app, restore_hangup
 from api.cli.shop import open_shop
 from api.cli.worker import work
 from core.engine.engine import Engine
@@ -129,14 +128,13 @@ def _supervise(host: str, port: int, workers: int, until_eof: bool) -> None:
 def end_when_told(server: Granian) -> None:
     """Let a thread end the server when a signal comes. Granian's handler sets an Event, whose lock the main thread may hold where the
     signal meets it: told twice in a row, as by a closed input and SIGTERM, it would wait for itself for ever."""
-    told: SimpleQueue[None] = SimpleQueue()  # which a signal's handler may write to whatever it interrupts
-    end = server.signal_handler_interrupt
+    end, stop = End(), server.signal_handler_interrupt
 
     def wait() -> None:
-        told.get()
-        end()
+        end.within(None)
+        stop()
 
-    server.signal_handler_interrupt = lambda *_: told.put(None)
+    server.signal_handler_interrupt = end.tell
     _in_thread(wait)
 
 

@@ -7,12 +7,11 @@ import os
 import signal
 import sys
 import threading
-from queue import Empty, SimpleQueue
 
 import click
 from huey.consumer import Consumer
 
-from api.cli.processes import ENDS, configure_logging, end_with_parent, restore_hangup, unsignalled
+from api.cli.processes import ENDS, End, configure_logging, end_with_parent, restore_hangup, unsignalled
 from api.cli.shop import open_shop
 from core.engine.engine import Engine
 from core.worker import equip
@@ -40,25 +39,6 @@ def worker() -> None:
     with open_shop() as engine:
         click.echo(f"Background work on {engine.db.shown}. Ctrl-C stops it.")
     work()
-
-
-class End:
-    """Told by signals, waited for by threads. Not a threading.Event: a signal's handler may meet its lock held by what it interrupts."""
-
-    def __init__(self) -> None:
-        self._told: SimpleQueue[None] = SimpleQueue()
-
-    def tell(self, *_: object) -> None:
-        self._told.put(None)
-
-    def within(self, seconds: float) -> bool:
-        """Wait for it, for so long at most; whether it has come."""
-        try:
-            self._told.get(timeout=seconds)
-        except Empty:
-            return False
-        self._told.put(None)  # for whoever else waits
-        return True
 
 
 def work() -> None:
