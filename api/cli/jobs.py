@@ -29,7 +29,6 @@ def jobs(context: click.Context) -> None:
     """
     if context.invoked_subcommand is None:
         with open_shop() as engine:
-            engine.refresh_clock()
             rows = [_row(case) for case in _every(engine)]
         show_table(COLUMNS, rows) if rows else click.echo("nothing is stuck")
 
@@ -42,7 +41,6 @@ def retry(case: str | None, everything: bool) -> None:
     if (case is None) != everything:
         raise Failure("name the ID that `puesto jobs` shows, or say --all", exit_code=2)
     with open_shop() as engine:
-        engine.refresh_clock()
         done = _or_refuse(lambda: retry_all(engine) if case is None else retry_case(engine, case))
     click.echo(f"back to work: {done}")
 
@@ -61,7 +59,6 @@ def replay(event: str | None, first: str | None, last: str | None, plugin: str |
         raise Failure("name one EVENT, or a range with --from, --to or both", exit_code=2)
     begin, end = (event, event) if event else (_point(first), _point(last))
     with open_shop() as engine:
-        engine.refresh_clock()
         if plugin is not None and plugin not in engine.plugins.names:
             raise Failure(f"there is no enabled plugin {plugin}", exit_code=2)
         done = _or_refuse(lambda: replay_events(engine, begin, end, plugin))

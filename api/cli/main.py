@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from copy import copy
 from typing import Any
 
 import click
@@ -14,6 +15,7 @@ from api.cli.keys import keys
 from api.cli.output import Failure
 from api.cli.plugins import plugins
 from api.cli.serve import serve
+from api.cli.shop import get_ready
 from api.cli.worker import worker
 from core.engine.engine import Engine
 from core.errors import PuestoError
@@ -38,21 +40,35 @@ class Commands(click.Group):
 
 
 def of_plugins(ctx: click.Context) -> dict[str, click.Command]:
-    """What `plugin_commands` finds, looked up once in a run."""
+    """What `plugin_commands` finds, looked up once in a run; their engine is closed at its end."""
     if "plugin commands" not in ctx.meta:
-        ctx.meta["plugin commands"] = plugin_commands()
+        engine = Engine()
+        ctx.call_on_close(engine.close)
+        ctx.meta["plugin commands"] = plugin_commands(engine)
     found: dict[str, click.Command] = ctx.meta["plugin commands"]
     return found
 
 
-def plugin_commands() -> dict[str, click.Command]:
-    """The commands of the enabled plugins, by name. Raises SettingsInvalid, PluginFailed."""
-    engine = Engine()
-    try:
-        found = engine.plugins.collect("register_commands").answers
-    finally:
-        engine.close()
-    return {command.name: command for _, commands in found for command in commands if isinstance(command, click.Command) and command.name}
+def plugin_commands(engine: Engine) -> dict[str, click.Command]:
+    """The commands of the enabled plugins, by name. Raises PluginFailed."""
+    return {
+        command.name: _with_rows(command, engine) if plugin in engine.tables else command
+        for plugin, commands in engine.plugins.collect("register_commands").answers
+        for command in commands
+        if isinstance(command, click.Command) and command.name
+    }
+
+
+def _with_rows(command: click.Command, engine: Engine) -> click.Command:
+    """The command, whose plugin keeps rows: before it runs, the tables are there and the clock is the shop's."""
+
+    def invoke(ctx: click.Context) -> Any:
+        get_ready(engine)
+        return command.invoke(ctx)
+
+    ready = copy(command)  # the plugin's own object may serve another shop
+    ready.invoke = invoke  # type: ignore[method-assign]
+    return ready
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

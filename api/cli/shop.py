@@ -19,13 +19,19 @@ def open_shop() -> Iterator[Engine]:
     """
     engine = Engine()
     try:
-        if is_new(engine):
-            schema.upgrade(engine)
-            click.echo(f"Made the database {engine.db.shown}", err=True)
-        schema.check(engine)
+        get_ready(engine)
         yield engine
     finally:
         engine.close()
+
+
+def get_ready(engine: Engine) -> None:
+    """Make the database if it is not there yet, hold its schema against the code, and take over the time of the shop."""
+    if is_new(engine):
+        schema.upgrade(engine)
+        click.echo(f"Made the database {engine.db.shown}", err=True)
+    schema.check(engine)
+    engine.refresh_clock()
 
 
 def is_new(engine: Engine) -> bool:

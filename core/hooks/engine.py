@@ -45,6 +45,7 @@ class EngineHooks:
         """Add commands to the command line.
 
         Called:  when `puesto` looks for a command that is none of its own, or lists them; no network calls here.
+                 As one of a plugin with tables runs, they are there and up to date, and `PluginContext.now()` is the shop's time.
         Returns: click commands, whose names no other has.
         Errors:  anything raised leaves `puesto` without the commands of plugins.
         Failure: closed - the command does not run, and the error names the plugin.

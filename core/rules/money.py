@@ -121,7 +121,9 @@ def money(value: str | int | Decimal, currency: str) -> Money:
     try:
         minor = Decimal(value).scaleb(exponent(currency))
     except InvalidOperation:
-        raise ValueError(f"{value!r} is not an amount: write it like '12.50'") from None
+        minor = Decimal("NaN")
+    if not minor.is_finite():
+        raise ValueError(f"{value!r} is not an amount: write it like '12.50'")
     if minor != minor.to_integral_value():
         raise ValueError(f"{value} has more digits than {currency} has")
     return Money(int(minor), currency)
