@@ -47,11 +47,13 @@ class PaymentOut(Answer):
 
 
 class OrderOut(TotalsOut):
-    """An order. `problem`: why a human must look at it, as a code."""
+    """An order. `kind`: the purchase of a cart, or the renewal of what falls due on a day, which has no cart. `problem`: why a human must
+    look at it, as a code."""
 
     id = fields.String(required=True)
     account = fields.String(required=True)
-    cart = fields.String(required=True)
+    kind = Choice("purchase", "renewal")
+    cart = fields.String(required=True, allow_none=True)
     status = Choice("pending", "requires_action", "processing", "completed", "failed", "cancelled", "refunded")
     locale = fields.String(required=True)
     purchase_order = fields.String(required=True, allow_none=True)

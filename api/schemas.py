@@ -10,6 +10,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 from api.languages import translate
 from core.carts import MODES
 from core.errors import Message
+from core.quotes import RENEWAL
 
 INTERVALS = ("month", "year")
 TAX_CATEGORIES = ("standard", "reverse_charge", "exempt", "out_of_scope")
@@ -104,7 +105,7 @@ class PricedLineOut(Answer):
     """A line of a quote or an order."""
 
     id = fields.String(required=True)
-    mode = Choice(*MODES)
+    mode = Choice(*MODES, RENEWAL)
     product = fields.String(required=True)
     product_name = fields.String(required=True)
     plan = fields.String(required=True)

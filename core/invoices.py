@@ -62,7 +62,7 @@ class Invoice(Row):
 class InvoiceLine(Row):
     """What is charged or credited for a subscription and a period.
 
-    item: what is billed: the order line. The unique key is the promise that it is billed once for a period.
+    item: what is billed: an order line, or `renewal`. The unique key is the promise that it is billed once for a period.
     """
 
     id = peewee.CharField(primary_key=True, max_length=40)

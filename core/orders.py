@@ -15,6 +15,7 @@ from core.engine.engine import Engine
 from core.engine.events import append
 from core.engine.values import new_id, to_json
 from core.invoices import Invoice, invoice_document, invoice_of, issue_invoice
+from core.payment_methods import default_method
 from core.payments import Payment, payment_document
 from core.quotes import Quote, QuoteLine
 from core.rules.money import Money
@@ -23,6 +24,7 @@ from core.subscriptions import (
     Subscription,
     announce,
     apply_change,
+    fall_past_due,
     reserve,
     schedule_change,
     start,
@@ -36,12 +38,14 @@ WAITING = ("pending", "requires_action", "processing")
 class Order(Row):
     """An order: the quote that was agreed to, and what became of it. A cart has at most one that is not failed or cancelled.
 
-    cart:    its id; the cart itself may be gone.
+    kind:    `purchase` of a cart, or `renewal` of what falls due on a day.
+    cart:    its id; the cart itself may be gone. A renewal has none, and its own id stands here: what it reserves is reserved under it.
     problem: why a human must look, as a code; None: all is well.
     """
 
     id = peewee.CharField(primary_key=True, max_length=40)
     account = refers_to(Account, index=False)
+    kind = peewee.CharField(max_length=8, default="purchase", constraints=[peewee.Check("kind IN ('purchase', 'renewal')")])
     cart = peewee.CharField(max_length=40, index=True)
     status = peewee.CharField(
         max_length=16,
@@ -95,15 +99,20 @@ class OrderLine(Row):
 
 
 def write_order(
-    engine: Engine, order_id: str, cart: Cart, account: Account, quote: Quote, *, purchase_order: str | None, placed_by: str
+    engine: Engine, order_id: str, cart: Cart | None, account: Account, quote: Quote, *, purchase_order: str | None, placed_by: str
 ) -> Order:
-    """The order of a quote, pending, inside the transaction that has made the quote. What it uses and changes is reserved for it."""
+    """The order of a quote, pending, inside the transaction that has made the quote. What it uses and changes is reserved for it.
+
+    cart: None for a renewal.
+    """
+    holder = cart.id if cart else order_id
     for line in quote.lines:
-        reserve(engine, account, cart.id, line.fulfilment, line.document["subscription"])
+        reserve(engine, account, holder, line.fulfilment, line.document["subscription"])
     order = Order(
         id=order_id,
         account=account.id,
-        cart=cart.id,
+        kind="purchase" if cart else "renewal",
+        cart=holder,
         status="pending",
         currency=quote.total.currency,
         **{name: getattr(quote, name).amount for name in ("net", "tax", "total", "credit_used", "due_now", "credit_left")},
@@ -118,7 +127,8 @@ def write_order(
     )
     engine.db.insert(order)
     engine.db.insert(*(_order_line(order, line) for line in quote.lines))
-    engine.db.update(cart, status="ordering", order=order.id)
+    if cart is not None:
+        engine.db.update(cart, status="ordering", order=order.id)
     engine.db.update(account, balance=account.balance - quote.credit_used.amount, ordered=True)
     return order
 
@@ -156,27 +166,30 @@ def complete_order(engine: Engine, order: Order, payment: Payment | None) -> Non
     _tell(engine, order, account, invoice, news)
 
 
-def _fulfil(engine: Engine, account: Account, line: OrderLine) -> tuple[str | None, Subscription, dict[str, Any]]:
-    """Carry out one line; the event to write of it (None: nothing has changed yet), the subscription, and further data."""
+def _fulfil(engine: Engine, account: Account, line: OrderLine) -> tuple[list[str], Subscription, dict[str, Any]]:
+    """Carry out one line; the events to write of it (none: nothing has changed yet), the subscription, and further data."""
     fulfilment = line.fulfilment
     if fulfilment["action"] == "start":
         subscription = start(engine, account.id, fulfilment)
         engine.db.update(line, subscription=subscription.id)
-        return ("trial.started" if subscription.trial_end else "subscription.started"), subscription, {}
+        return ["trial.started" if subscription.trial_end else "subscription.started"], subscription, {}
     changed = engine.db.lock(Subscription, line.subscription)
     assert changed is not None
     if fulfilment["action"] == "schedule":
         schedule_change(engine, changed, fulfilment)
-        return None, changed, {}
+        return [], changed, {}
     fit_seats(engine, changed, fulfilment["columns"]["seats"], fulfilment["release"])
     apply_change(engine, changed, fulfilment)
     if fulfilment["starts"]:
-        return "subscription.started", changed, {}
-    return "subscription.changed", changed, {"before": fulfilment["before"]}
+        return ["subscription.started"], changed, {}
+    events = ["subscription.renewed"] if fulfilment.get("renews") else []
+    if fulfilment["changed"] or not events:
+        events.append("subscription.changed")
+    return events, changed, {"before": fulfilment["before"]}
 
 
 def _invoice(engine: Engine, order: Order, account: Account, lines: list[OrderLine], payment: Payment | None) -> Invoice | None:
-    items = [(str(line.subscription), line.id, item) for line in lines for item in line.items]
+    items = [(str(line.subscription), order.kind if order.kind == "renewal" else line.id, item) for line in lines for item in line.items]
     if not items:
         return None
     due_on = date.fromisoformat(payment.due_on) if payment is not None and payment.due_on else None
@@ -201,13 +214,14 @@ def _tell(engine: Engine, order: Order, account: Account, invoice: Invoice | Non
         "subscriptions": [subscription_document(engine, subscription, order.locale) for _, subscription, _ in news],
     }
     append(engine, "order.completed", account=account.id, subject=order.id, data=data)
-    for event_type, subscription, further in news:
-        if event_type is not None:
+    for events, subscription, further in news:
+        for event_type in events:
             announce(engine, event_type, subscription, {"order": document, **further})
 
 
 def close_order(engine: Engine, order: Order, status: str, *, tell: Payment | None = None) -> None:
-    """End an order that came to nothing (`failed` or `cancelled`): its credit goes back, what it reserved is free, its cart is open.
+    """End an order that came to nothing (`failed` or `cancelled`): its credit goes back, what it reserved is free, its cart is open;
+    what it was to renew is past due.
 
     tell: the payment whose failure subscribers hear of. Called inside the transaction that has locked the account.
     """
@@ -217,11 +231,21 @@ def close_order(engine: Engine, order: Order, status: str, *, tell: Payment | No
     engine.db.execute(Account.update(balance=Account.balance + order.credit_used).where(Account.id == order.account))
     engine.db.execute(Cart.update(status="open", order=None).where(Cart.id == order.cart))
     unreserve(engine, order.cart)
+    if order.kind == "renewal":
+        _fall_past_due(engine, order)
     if tell is not None:
         account = engine.db.get(Account, order.account)
         assert account is not None
         data = {"order": order_document(engine, order), "account": account_document(account), "payment": payment_document(tell)}
         append(engine, "payment.failed", account=order.account, subject=order.id, data=data)
+
+
+def _fall_past_due(engine: Engine, order: Order) -> None:
+    """To be tried again at once where another method has been stored while this one was being charged."""
+    tried, usable = payment_of(engine, order), default_method(engine, order.account)
+    another = tried is not None and usable is not None and tried.method not in (None, usable.id)
+    for line in lines_of(engine, order):
+        fall_past_due(engine, str(line.subscription), engine.clock.now() if another else None)
 
 
 # --- reading
@@ -251,13 +275,14 @@ def payment_of(engine: Engine, order: Order) -> Payment | None:
 def order_document(engine: Engine, order: Order) -> dict[str, Any]:
     """The order as the API, events and messages show it."""
     lines, payment, invoice = lines_of(engine, order), payment_of(engine, order), invoice_of(engine, order.id)
-    same = ("id", "account", "cart", "status", "locale", "purchase_order", "problem", "created_at", "completed_at")
+    same = ("id", "account", "kind", "status", "locale", "purchase_order", "problem", "created_at", "completed_at")
     amounts = {
         name: Money(getattr(order, name), order.currency) for name in ("net", "tax", "total", "credit_used", "due_now", "credit_left")
     }
     action = payment.action if payment is not None and order.status == "requires_action" else None
     return {
         **{name: to_json(getattr(order, name)) for name in same},
+        "cart": order.cart if order.kind == "purchase" else None,
         "lines": [{**line.document, "id": line.id, "subscription": line.subscription} for line in lines],
         **{name: to_json(amount) for name, amount in amounts.items()},
         "payment": payment_document(payment) if payment else None,

@@ -16,6 +16,7 @@ from core.errors import PaymentActionRequired, ValidationFailed
 from core.hooks.payments import Customer, PaymentRequest, PaymentResult, ProviderTimeout, ProviderUnavailable, SavedMethod
 from core.providers import call_provider, declined, unavailable
 from core.rules.money import zero
+from core.subscriptions import retry_past_due
 
 
 class PaymentMethod(Row):
@@ -97,8 +98,10 @@ def keep_method(engine: Engine, account: str, provider: str, saved: SavedMethod)
 
 
 def make_default(engine: Engine, account: str, method_id: str) -> None:
-    """From now on what falls due is charged to this method and no other of the account. Inside a transaction."""
+    """From now on what falls due is charged to this method and no other of the account, first of all what is past due. Inside a
+    transaction."""
     engine.db.execute(PaymentMethod.update(default=PaymentMethod.id == method_id).where(PaymentMethod.account == account))
+    retry_past_due(engine, account)
 
 
 def find_method(engine: Engine, method_id: str, account: str, pointer: str | None = None) -> PaymentMethod:

@@ -171,11 +171,18 @@ def _check_choice(engine: Engine, account: Account, choice: PaymentChoice) -> Pa
 
 
 def begin_at_provider(
-    engine: Engine, payment: Payment, account: Account, *, token: str | None, locale: str, purchase_order: str | None
+    engine: Engine,
+    payment: Payment,
+    account: Account,
+    *,
+    token: str | None,
+    locale: str,
+    purchase_order: str | None,
+    on_session: bool = True,
 ) -> PaymentResult:
     """Ask the provider to charge, or only to store the method where nothing is due. Raises as `call_provider` does.
 
-    token: what the client got from the provider; it is handed through and stored nowhere.
+    token: what the client got from the provider; it is handed through and stored nowhere. on_session: whether the buyer is there.
     """
     provider = find_provider(engine, payment.provider)
     method = engine.db.get(PaymentMethod, payment.method) if payment.method else None
@@ -191,6 +198,7 @@ def begin_at_provider(
         token=token,
         method=method.reference if method else None,
         save_method=payment.save_method,
+        on_session=on_session,
     )
     call = provider.initiate_payment if payment.amount else provider.save_method
     return call_provider(engine, provider, PaymentResult, lambda: call(request))

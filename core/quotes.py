@@ -14,28 +14,29 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from core.access import Caller
+from core.access import INTERNAL, Caller
 from core.accounts import Account
 from core.carts import Cart, CartLine, cart_warnings, line_terms
 from core.catalog import price_document
 from core.engine.clock import day_in
 from core.engine.engine import Engine
-from core.engine.values import to_json
+from core.engine.values import new_id, to_json
 from core.errors import CurrencyUnsupported, Message, QuoteChanged, QuoteExpired, ValidationFailed
 from core.hooks.carts import CartWarning
 from core.hooks.payments import PayableCart
 from core.hooks.products import text
 from core.hooks.tax import LineTax, Party, TaxDecision, TaxLine
 from core.payment_methods import default_method
-from core.rules.billing_plan import Billing, Derivation, Rounding, bill_start
+from core.rules.billing_plan import Billing, Derivation, Rounding, bill_renewal, bill_start
 from core.rules.money import Money, total, zero
 from core.rules.periods import Period
 from core.rules.seals import Shown, changes, seal, unseal
-from core.subscriptions import CHANGEABLE, Subscription
+from core.subscriptions import CHANGEABLE, Subscription, pending_changes
 from core.tax import buyer_of, decide_tax, kept, tax_at
-from core.terms import Terms, bill_terms
+from core.terms import Terms, bill_terms, renewal_terms
 
 log = logging.getLogger("puesto.quotes")
+RENEWAL = "renewal"
 
 
 @dataclass(frozen=True)
@@ -118,16 +119,37 @@ def make_quote(engine: Engine, cart: Cart, lines: Sequence[CartLine], account: A
             theirs=cart.currency,
             ours=account.currency,
         )
-    now = engine.clock.now()
     zone = account.time_zone if account else engine.settings["seller"]["time_zone"]
-    today, locale = day_in(now, zone), account.locale if account else "en"
+    today = day_in(engine.clock.now(), zone)
     buyer = buyer_of(account) if account else Party(cart.country)
     drafts = [_draft(engine, cart, line, today, f"/lines/{index}") for index, line in enumerate(lines)]
-    decision = _tax(engine, buyer, drafts, cart.currency, today)
+    return _sum_up(engine, drafts, account, buyer, today, caller, cart_warnings(engine, cart, lines, buyer))
+
+
+def quote_renewal(engine: Engine, account: Account, subscriptions: Sequence[Subscription], on: date) -> Quote:
+    """What the periods cost that follow those which end on the day `on`, taxed as on that day.
+
+    Raises what the catalog raises where a change that waits is no longer sold so, TaxUnavailable, PluginFailed.
+    """
+    drafts = [_renewal(engine, subscription, f"/lines/{index}") for index, subscription in enumerate(subscriptions)]
+    return _sum_up(engine, drafts, account, buyer_of(account), on, INTERNAL, [])
+
+
+def _sum_up(
+    engine: Engine,
+    drafts: Sequence[_Draft],
+    account: Account | None,
+    buyer: Party,
+    on: date,
+    caller: Caller,
+    warnings: Sequence[CartWarning],
+) -> Quote:
+    now, locale, currency = engine.clock.now(), account.locale if account else "en", drafts[0].terms.price.currency
+    decision = _tax(engine, buyer, drafts, currency, on)
     taxes = {tax.line: tax for tax in decision.lines}
-    quoted = tuple(_quote_line(draft, taxes, today, locale) for draft in drafts)
-    net, tax = total((q.net for q in quoted), cart.currency), total((q.tax for q in quoted), cart.currency)
-    balance, due = Money(account.balance if account else 0, cart.currency), max(net + tax, zero(cart.currency))
+    quoted = tuple(_quote_line(draft, taxes, locale) for draft in drafts)
+    net, tax = total((q.net for q in quoted), currency), total((q.tax for q in quoted), currency)
+    balance, due = Money(account.balance if account else 0, currency), max(net + tax, zero(currency))
     used = min(balance, due)
     needs_method = any(q.needs_method for q in quoted) and not (account and default_method(engine, account.id))
     payable = PayableCart(due - used, buyer.country, account is not None and account.kind == "corporate", caller.staff)
@@ -139,14 +161,14 @@ def make_quote(engine: Engine, cart: Cart, lines: Sequence[CartLine], account: A
         total=net + tax,
         credit_used=used,
         due_now=due - used,
-        credit_left=balance - used + max(-(net + tax), zero(cart.currency)),
+        credit_left=balance - used + max(-(net + tax), zero(currency)),
         payment_required=bool(due - used) or needs_method,
         needs_method=needs_method,
         payment_providers=providers,
         tax_decision=decision,
         issued_at=now,
         expires_at=now + timedelta(minutes=engine.settings["quote_minutes"]),
-        warnings=(*cart_warnings(engine, cart, lines, buyer), *skipped),
+        warnings=(*warnings, *skipped),
     )
     return _sealed(quote)
 
@@ -176,6 +198,16 @@ def _draft(engine: Engine, cart: Cart, line: CartLine, today: date, pointer: str
     return _Draft(line, terms, None, billing, billing.term.period)
 
 
+def _renewal(engine: Engine, subscription: Subscription, pointer: str) -> _Draft:
+    """The line of a renewal, which no cart has."""
+    terms = renewal_terms(engine, subscription, pointer)
+    release = [user for change in pending_changes(engine, subscription) for user in change.release]
+    line = CartLine(id=new_id("lin"), mode=RENEWAL, subscription=subscription.id, release=release)
+    billing = bill_renewal(subscription.term, terms.price, terms.seats, terms.interval)
+    assert billing.term is not None
+    return _Draft(line, terms, subscription, billing, billing.term.period)
+
+
 def _tax(engine: Engine, buyer: Party, drafts: Sequence[_Draft], currency: str, today: date) -> TaxDecision:
     """One question for the whole cart: what is charged now, and what will be charged next."""
     asked = []
@@ -186,7 +218,7 @@ def _tax(engine: Engine, buyer: Party, drafts: Sequence[_Draft], currency: str, 
     return decide_tax(engine, buyer, tuple(asked), currency, today)
 
 
-def _quote_line(draft: _Draft, taxes: dict[str, LineTax], today: date, locale: str) -> QuoteLine:
+def _quote_line(draft: _Draft, taxes: dict[str, LineTax], locale: str) -> QuoteLine:
     now, following = taxes[draft.line.id], taxes[f"{draft.line.id}/next"]
     credit_tax = zero(draft.charge.currency)
     items = [_item("charge", draft, draft.charge, now.tax, kept(now), locale)] if draft.charge else []
@@ -280,8 +312,8 @@ def _fulfilment(draft: _Draft, tax: dict[str, Any], next_amount: int | None) -> 
         return {"action": "schedule", **change, **when}
     columns = {**_sold(terms), "tax": tax, "next_charge": next_amount, **(_running(draft) if billing else {})}
     before = {name: getattr(subscription, name) for name in CHANGEABLE}
-    starts = subscription.status == "trialing" and not terms.trial
-    return {"action": "change", **change, "columns": columns, "before": before, "starts": starts}
+    starts = subscription.trial_end is not None and not terms.trial
+    return {"action": "change", **change, "columns": columns, "before": before, "starts": starts, "renews": draft.line.mode == RENEWAL}
 
 
 def _running(draft: _Draft) -> dict[str, Any]:

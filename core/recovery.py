@@ -16,6 +16,7 @@ from core.hooks.payments import PaymentResult, ProviderTimeout
 from core.orders import Order
 from core.payments import FAILED, GRACE, Payment, Refund, cancel_at_provider, never_begun, retrieve, still_at_the_bank
 from core.refunds import settle_refund
+from core.renewals import begin_payment
 
 log = logging.getLogger("puesto.recovery")
 LONGEST_PAUSE = timedelta(days=1)
@@ -82,8 +83,9 @@ def _next_time(engine: Engine, row: Payment | Refund, tries: int) -> datetime | 
 
 
 def _recover_payment(engine: Engine, payment: Payment) -> None:
-    """The provider's word decides. It has never heard of the key: nothing was charged, and the order is given up."""
-    result = retrieve(engine, payment)
+    """The provider's word decides. It has never heard of the key: nothing was charged, and the order is given up; a renewal, for which
+    no buyer is needed, is begun."""
+    result = retrieve(engine, payment) or begin_payment(engine, payment)
     if result is not None and result.status == "requires_action":
         result = _end_at_the_bank(engine, payment)
     settle(engine, payment, result or never_begun(payment))

@@ -181,7 +181,8 @@ def _entitlement(subscription: Subscription, has_seat: bool, account: Account, e
 
 
 def _reason(subscription: Subscription, has_seat: bool, today: date) -> str:
-    if subscription.trial_end is not None and subscription.trial_end <= today:
+    goes_on = subscription.status == "trialing" and subscription.next_charge is not None
+    if subscription.trial_end is not None and subscription.trial_end <= today and not goes_on:
         return "trial_ended"
     if subscription.status not in RUNNING:
         return str(subscription.status)

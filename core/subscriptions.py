@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 from functools import partial
 from typing import Any
 
@@ -35,7 +35,8 @@ class Subscription(Row):
     (the price document), `tax` (how its running period was taxed), `term_amount` (what the whole running period costs, net),
     `next_charge` (what the next period will cost, tax included; None: nothing follows).
 
-    changing: id of the cart whose order is being paid and will change it; nothing else may change it meanwhile.
+    changing: what is being paid and will change it, as `Order.cart` names it; nothing else may change it meanwhile.
+    retry_at: when what is past due is tried again; None: when a payment method is stored, or by hand.
     """
 
     id = peewee.CharField(primary_key=True, max_length=40)
@@ -66,6 +67,7 @@ class Subscription(Row):
     cancel_at = DayField(null=True)
     cancel_reason = peewee.CharField(max_length=500, null=True)
     changing = peewee.CharField(max_length=40, null=True)
+    retry_at = InstantField(null=True)
     version = peewee.IntegerField(default=1)
     created_at = InstantField()
     cancelled_at = InstantField(null=True)
@@ -78,8 +80,9 @@ class Subscription(Row):
         return Term(Period(self.period_start, self.period_end), self.anchor_day, Money(self.term_amount, self.currency))
 
 
-for _day in (Subscription.cancel_at, Subscription.trial_end):
+for _day in (Subscription.period_end, Subscription.cancel_at, Subscription.trial_end):
     Subscription.add_index(Subscription.index(_day, name=f"subscription_{_day.name}").where(Subscription.cancelled_at.is_null()))
+Subscription.add_index(Subscription.index(Subscription.retry_at, name="subscription_retry_at").where(Subscription.retry_at.is_null(False)))
 Subscription.add_index(Subscription.index(Subscription.changing, name="subscription_changing").where(Subscription.changing.is_null(False)))
 
 
@@ -189,6 +192,7 @@ def start(engine: Engine, account: str, fulfilment: dict[str, Any]) -> Subscript
         cancel_at=None,
         cancel_reason=None,
         changing=None,
+        retry_at=None,
         version=1,
         created_at=engine.clock.now(),
         cancelled_at=None,
@@ -203,7 +207,7 @@ def start(engine: Engine, account: str, fulfilment: dict[str, Any]) -> Subscript
 
 def apply_change(engine: Engine, subscription: Subscription, fulfilment: dict[str, Any]) -> None:
     """Change a subscription now, in the transaction that completes the order. What waits for the period's end goes on waiting for it."""
-    engine.db.update(subscription, changing=None, version=subscription.version + 1, **_columns(fulfilment))
+    engine.db.update(subscription, changing=None, retry_at=None, version=subscription.version + 1, **_columns(fulfilment))
     _supersede(engine, subscription, fulfilment["changed"])
 
 
@@ -251,7 +255,7 @@ def cancel(
         ends_on = subscription.period_end if at == "period_end" else subscription.cancel_at
         engine.db.update(subscription, cancel_at=ends_on, cancel_reason=reason, version=subscription.version + 1)
         if at == "now":
-            _end(engine, subscription)
+            end(engine, subscription)
     return subscription
 
 
@@ -269,7 +273,8 @@ def reactivate(engine: Engine, subscription_id: str, caller: Caller, version: in
 
 
 def end_due(engine: Engine) -> int:
-    """End what is to end by now: cancelled subscriptions at their period's end, trials at theirs, 500 at a time; how many.
+    """End what is to end by now: cancelled subscriptions at their period's end, trials that nothing follows at theirs, 500 at a time;
+    how many.
 
     Days are those of each account's zone; the search goes by the zone where a day begins first.
     """
@@ -284,7 +289,8 @@ def end_due(engine: Engine) -> int:
 
 
 def _ends_by(subscription: Subscription, today: date) -> bool:
-    return any(day is not None and day <= today for day in (subscription.cancel_at, subscription.trial_end))
+    trial_end = subscription.trial_end if subscription.next_charge is None else None
+    return any(day is not None and day <= today for day in (subscription.cancel_at, trial_end))
 
 
 def _end_if_due(engine: Engine, subscription_id: str) -> bool:
@@ -294,15 +300,33 @@ def _end_if_due(engine: Engine, subscription_id: str) -> bool:
         stays = subscription.status not in RUNNING or subscription.changing is not None
         if stays or not _ends_by(subscription, _account(engine, subscription).today(engine)):
             return False
-        _end(engine, subscription)
+        end(engine, subscription)
         return True
 
 
-def _end(engine: Engine, subscription: Subscription) -> None:
+def end(engine: Engine, subscription: Subscription) -> None:
+    """End it now, inside a transaction that has locked it."""
     now = engine.clock.now()
     engine.db.execute(SubscriptionChange.delete().where(SubscriptionChange.subscription == subscription.id))
     engine.db.update(subscription, status="cancelled", cancelled_at=now, next_charge=None, version=subscription.version + 1)
     announce(engine, "subscription.cancelled", subscription, {})
+
+
+def fall_past_due(engine: Engine, subscription_id: str, retry_at: datetime | None) -> None:
+    """What follows the running period could not be paid; the subscription goes on, past due. Inside a transaction."""
+    subscription = engine.db.lock(Subscription, subscription_id)
+    assert subscription is not None
+    fell = subscription.status != "past_due"
+    engine.db.update(subscription, status="past_due", changing=None, retry_at=retry_at, version=subscription.version + 1)
+    if fell:
+        announce(engine, "subscription.past_due", subscription, {})
+
+
+def retry_past_due(engine: Engine, account: str | None = None) -> None:
+    """Have what is past due tried again: of one account, or of all."""
+    theirs = Subscription.account == account if account else Subscription.id.is_null(False)
+    past_due = (Subscription.status == "past_due") & Subscription.cancelled_at.is_null() & theirs
+    engine.db.execute(Subscription.update(retry_at=engine.clock.now()).where(past_due))
 
 
 def announce(engine: Engine, event_type: str, subscription: Subscription, *news: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
-from core.catalog import check_seats, check_trial_seats, find_plan, find_price
+from core.catalog import check_seats, check_trial_seats, find_plan, find_price, price_from_document
 from core.engine.engine import Engine
 from core.errors import TransitionInvalid, TrialNotEligible, ValidationFailed
 from core.hooks.products import Plan, Product
@@ -97,6 +97,25 @@ def next_terms(
     now, then = terms(new), terms(new | waiting)
     policy = now.plan.policy(_direction(engine, subscription, now))
     return replace(now, next_amount=then.next_amount, policy=policy, changed=changed)
+
+
+def renewal_terms(engine: Engine, subscription: Subscription, pointer: str) -> Terms:
+    """The terms of the period that follows: those it was sold under, also when its plugin is gone; or, where changes wait for that day,
+    what the catalog has for them.
+
+    Raises as `find_terms` does.
+    """
+    waiting = _waiting(engine, subscription)
+    if waiting:
+        values = {name: getattr(subscription, name) for name in CHANGEABLE} | waiting
+        terms = find_terms(engine, values["plan"], values["interval"], values["seats"], subscription.currency, pointer)
+        return replace(terms, changed=waiting)
+    price = price_from_document(subscription.price)
+    stand_in = Plan(subscription.plan, subscription.plan_name, subscription.tier, [price], subscription.features)
+    product = engine.products.products.get(subscription.product) or Product(subscription.product, subscription.product_name, [stand_in])
+    product, plan = engine.products.plans.get(subscription.plan, (product, stand_in))
+    seats = max(subscription.seats, plan.seats.min) if subscription.trial_end else subscription.seats
+    return Terms(product, plan, price, seats, subscription.interval, False, price.amount(seats))
 
 
 def _waiting(engine: Engine, subscription: Subscription) -> dict[str, Any]:

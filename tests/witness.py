@@ -26,6 +26,7 @@ class Witness:
 
     payment_failed = payment_refunded = order_completed
     trial_started = subscription_started = subscription_changed = subscription_cancelled = order_completed
+    subscription_renewed = subscription_past_due = order_completed
     seat_assigned = seat_released = order_completed
 
 

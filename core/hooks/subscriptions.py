@@ -43,6 +43,29 @@ class SubscriptionHooks:
         """
 
     @hookspec(failure="retry", deadline=60.0, network=True)
+    def subscription_renewed(self, event: Event) -> None:
+        """The next period of a paid subscription has begun. `subscription_changed` tells of what has changed with it.
+
+        Called:  from the outbox after commit, once or more often.
+        event:   data {subscription, account, order, before: {plan, seats, interval}}.
+        Returns: nothing.
+        Errors:  raise anything to be called again later.
+        Failure: retry - again with back-off, parked after the last attempt.
+        """
+
+    @hookspec(failure="retry", deadline=60.0, network=True)
+    def subscription_past_due(self, event: Event) -> None:
+        """The next period could not be paid: the method was refused, or there is none. The subscription goes on meanwhile.
+
+        It is tried again as soon as the account stores a method; `subscription_renewed` tells that it is paid.
+        Called:  from the outbox after commit, once or more often.
+        event:   data {subscription, account}; subscription.next_charge has since when and how much.
+        Returns: nothing.
+        Errors:  raise anything to be called again later.
+        Failure: retry - again with back-off, parked after the last attempt.
+        """
+
+    @hookspec(failure="retry", deadline=60.0, network=True)
     def subscription_cancelled(self, event: Event) -> None:
         """A subscription has ended; nobody may use it any more.
 

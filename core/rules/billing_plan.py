@@ -1,4 +1,4 @@
-"""What is billed for a subscription and when: the start, and a change while it runs.
+"""What is billed for a subscription and when: the start, a change while it runs, and the period that follows.
 
 One function for the quote and for the invoice, so that the preview is the bill. Every amount comes with its derivation.
 """
@@ -127,6 +127,16 @@ def bill_change(
         new_term = Term(term.period, term.anchor_day, price.amount(seats))
         derivations.append(_share("charge_rest", new_term.full_amount, _written(price, seats), left, whole))
     return Billing(on, new_term, derivations[-1].amount, credit, tuple(derivations))
+
+
+def bill_renewal(term: Term, price: Price, seats: int, interval: Interval) -> Billing:
+    """The period that follows `term`, whole. It begins where that ends and keeps the anchor: a 31st comes back after February.
+
+    Whoever is late bills one period after the other, each with the days it would have had in time.
+    """
+    period = period_from(term.period.end, interval, term.anchor_day)
+    new_term = Term(period, term.anchor_day, price.amount(seats))
+    return Billing(period.start, new_term, new_term.full_amount, zero(price.currency), (_whole(price, seats),))
 
 
 def direction_of(*, seats: tuple[int, int], tiers: tuple[int, int], intervals: tuple[Interval, Interval]) -> Direction | None:

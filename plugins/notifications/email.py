@@ -115,7 +115,7 @@ class EmailNotifications:
 
     @hookimpl
     def order_completed(self, event: Event) -> None:
-        """Confirm a purchase. An order of trials alone is confirmed by `trial_started`."""
+        """Confirm a purchase or a renewal. An order of trials alone is confirmed by `trial_started`."""
         if any(line["mode"] != "trial" for line in event.data["order"]["lines"]):
             self._send(event, "purchase_confirmation", event.data["account"])
 

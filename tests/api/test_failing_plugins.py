@@ -1,5 +1,7 @@
 """A plugin that raises in a hook: its fault is named or kept for later, its secrets are not told, and nothing is half-written."""
 
+from datetime import timedelta
+
 import pytest
 
 from core.engine.deliveries import Delivery
@@ -78,6 +80,14 @@ def seat(method, who):
     return lambda scene: scene.client.send(method, f"/v1/subscriptions/{scene.subscription.id}/seats/{who(scene).id}")
 
 
+def a_month_later(*, stored):
+    def move(scene):
+        assert not stored or scene.method
+        return scene.client.post("/v1/test-clock", {"now": "2026-04-01T12:00:00Z"})
+
+    return move
+
+
 AT_START = ("register_products", "register_payment_providers", "register_tables")
 ON_THE_COMMAND_LINE = ("register_commands",)
 CLOSED = {"calculate_tax": [review], "find_tax_rate": [review], "validate_tax_id": [put_number, open_account]}
@@ -89,6 +99,8 @@ NEWS = {  # what makes the news, and what is answered although somebody can't be
     "trial_started": (try_out, 201),
     "subscription_started": (buy, 201),
     "subscription_changed": (change, 201),
+    "subscription_renewed": (a_month_later(stored=True), 200),
+    "subscription_past_due": (a_month_later(stored=False), 200),
     "subscription_cancelled": (
         lambda scene: scene.client.post(f"/v1/subscriptions/{scene.subscription.id}/cancel", {"at": "now"}),
         200,
@@ -180,13 +192,15 @@ def test_news_wait_for_who_can_not_bear_them_and_hold_up_nobody(open_shop, hook)
     scene.shop.run()
     waiting = deliveries(scene.shop, hook)
     plugin.answer = None
-    scene.client.post("/v1/test-clock", {"now": MENDED})
+    scene.shop.clock.move_to(scene.shop.clock.now() + timedelta(minutes=1))
+    scene.shop.run()
 
     assert answer.status_code == status
     assert SECRET not in answer.text
     assert waiting["failing"] == ("waiting", 1, True)
     assert [state for name, state in waiting.items() if name != "failing" and state != ("done", 1, False)] == []
-    assert [event.type.replace(".", "_") for event in plugin.heard] == [hook]
+    assert {event.type.replace(".", "_") for event in plugin.heard} == {hook}
+    assert len({event.id for event in plugin.heard}) == len(plugin.heard)
     assert deliveries(scene.shop, hook)["failing"] == ("done", 2, False)
 
 

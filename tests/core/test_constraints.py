@@ -31,6 +31,7 @@ CHECKS = [
     ("cart_line", "mode", "'rent'"),
     ("cart_line", "seats", "0"),
     ("cart_line", "interval", "'week'"),
+    ("orders", "kind", "'gift'"),
     ("orders", "status", "'lost'"),
     ("orders", "total", "net + tax + 1"),
     ("orders", "credit_used", "-1"),

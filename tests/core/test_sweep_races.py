@@ -51,7 +51,7 @@ def together(workers, work, day):
 
 def test_what_ends_ends_once(workers):
     shop = workers[0]
-    trials = [shop.try_out(plan) for plan in PRODUCTS[:2]]
+    trials = [shop.try_out(plan) for plan in (PRODUCTS[0], PRODUCTS[2])]
     bought = [shop.buy(plan, account=shop.open_account()) for plan in PRODUCTS]
     for subscription in bought:
         cancel(shop.engine, subscription.id, INTERNAL, at="period_end")

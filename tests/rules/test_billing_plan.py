@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.rules.billing_plan import DIRECTIONS, NAMED_POLICIES, Derivation, bill_change, bill_start, direction_of
+from core.rules.billing_plan import DIRECTIONS, NAMED_POLICIES, Derivation, bill_change, bill_renewal, bill_start, direction_of
 from core.rules.money import Money
 from core.rules.periods import Period
 from puesto import ChangePolicy, Price, eur
@@ -235,3 +235,60 @@ def test_interval_outweighs_plan_and_plan_outweighs_seats(seats, tiers, interval
 def test_a_change_that_takes_effect_now_is_not_collected_later():
     with pytest.raises(ValueError, match="policy 'odd': a change that takes effect now is collected now"):
         ChangePolicy("odd", "now", "keep", "unused", "next_invoice")
+
+
+# --- the period that follows
+
+
+def ends(on, interval, number):
+    """The ends of so many periods, the first of which begins on that day."""
+    term = bill_start(MONTHLY, 1, interval, on).term
+    days = [term.period.end]
+    for _ in range(number - 1):
+        term = bill_renewal(term, MONTHLY, 1, interval).term
+        days.append(term.period.end)
+    return days
+
+
+@pytest.mark.parametrize(
+    ("on", "days"),
+    [
+        ("2027-01-28", ["02-28", "03-28", "04-28", "05-28", "06-28", "07-28", "08-28", "09-28", "10-28", "11-28", "12-28", "01-28"]),
+        ("2027-01-29", ["02-28", "03-29", "04-29", "05-29", "06-29", "07-29", "08-29", "09-29", "10-29", "11-29", "12-29", "01-29"]),
+        ("2027-01-30", ["02-28", "03-30", "04-30", "05-30", "06-30", "07-30", "08-30", "09-30", "10-30", "11-30", "12-30", "01-30"]),
+        ("2027-01-31", ["02-28", "03-31", "04-30", "05-31", "06-30", "07-31", "08-31", "09-30", "10-31", "11-30", "12-31", "01-31"]),
+        ("2028-01-28", ["02-28", "03-28", "04-28"]),
+        ("2028-01-29", ["02-29", "03-29", "04-29"]),
+        ("2028-01-30", ["02-29", "03-30", "04-30"]),
+        ("2028-01-31", ["02-29", "03-31", "04-30"]),
+        ("2028-02-29", ["03-29", "04-29", "05-29"]),
+        ("2027-02-28", ["03-28", "04-28", "05-28"]),
+    ],
+)
+def test_months_follow_each_other_on_their_anchor_or_on_the_last_day_before_it(on, days):
+    assert [f"{day:%m-%d}" for day in ends(date.fromisoformat(on), "month", len(days))] == days
+
+
+def test_years_that_began_on_a_leap_day_come_back_to_it():
+    days = [day.isoformat() for day in ends(date(2028, 2, 29), "year", 5)]
+
+    assert days == ["2029-02-28", "2030-02-28", "2031-02-28", "2032-02-29", "2033-02-28"]
+
+
+def test_the_period_that_follows_is_charged_whole_at_the_terms_that_hold_then(march):
+    billing = bill_renewal(march, Price.per_seat("year", eur("600.00")), 3, "year")
+
+    assert (billing.effective_on, billing.term.period) == (date(2026, 4, 1), Period(date(2026, 4, 1), date(2027, 4, 1)))
+    assert (billing.charge, billing.credit, billing.term.full_amount) == (eur("1800.00"), NOTHING, eur("1800.00"))
+    assert billing.derivations == (whole("3 x 600.00", "1800.00"),)
+
+
+@given(st.dates(date(2020, 1, 1), date(2040, 12, 31)), st.sampled_from(["month", "year"]), st.integers(2, 60))
+def test_each_period_begins_where_the_one_before_it_ends(on, interval, number):
+    term = bill_start(MONTHLY, 1, interval, on).term
+
+    for _ in range(number):
+        following = bill_renewal(term, MONTHLY, 1, interval).term
+        assert (following.period.start, following.anchor_day) == (term.period.end, on.day)
+        assert following.period.end.day == on.day or (following.period.end + timedelta(days=1)).day == 1
+        term = following

@@ -527,6 +527,22 @@ def test_an_invoice_on_terms_says_until_when_it_is_to_be_paid(plugin, outbox, lo
     assert not {"Paid", "Pagado", "Visa"} & set(parts(message)[0].replace(":", "").split())
 
 
+@pytest.mark.parametrize(
+    ("locale", "subject", "absent"),
+    [
+        ("en", "Your subscription goes on, invoice 2026-000001", "Assign seats"),
+        ("es", "Su suscripción continúa, factura 2026-000001", "Asignar"),
+    ],
+)
+def test_a_renewal_says_that_it_goes_on_and_names_its_invoice_but_no_first_steps(plugin, outbox, locale, subject, absent):
+    plugin(account_url="https://shop.example/seats").order_completed(bought(locale, kind="renewal", lines=[a_line(mode="renewal")]))
+
+    [message] = outbox().values()
+    assert message["Subject"] == subject
+    assert_rows(message, PURCHASE_ROWS[locale])
+    assert [part for part in parts(message) if absent in part or "https://shop.example/seats" in part] == []
+
+
 def test_an_order_that_charged_nothing_is_confirmed_without_invoice(plugin, outbox):
     event = bought(payment=None, invoice=None, due_now=eur(0))
     event.data["invoice"] = None
