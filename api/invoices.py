@@ -67,6 +67,8 @@ class InvoiceOut(Answer):
     net = Amount()
     tax = Amount()
     total = Amount()
+    paid = Amount("what has come in, credit of the account included")
+    due = Amount("what is still owed")
     lines = fields.List(fields.Nested(InvoiceLineOut), required=True)
 
 

@@ -1,4 +1,4 @@
-"""Orders: read, confirm after 3-D Secure, cancel, refund."""
+"""Orders: read, confirm after 3-D Secure, cancel, capture, refund."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from api.auth import needs
 from api.http import Blueprint, caller, engine, guarded, keyed, keyed_request, listed, page_of, replayable, tag
 from api.languages import language, translate
 from api.schemas import AccountPageQuery, ActionOut, Amount, Answer, Choice, Instant, PricedLineOut, TotalsOut, check_currency, paged
-from core import checkout, orders, refunds
+from core import captures, checkout, orders, refunds
 from core.errors import Message
 from core.rules.money import Money
 
@@ -39,8 +39,11 @@ class PaymentOut(Answer):
 
     id = fields.String(required=True)
     provider = fields.String(required=True)
-    status = Choice("created", "requires_action", "processing", "authorized", "captured", "declined", "failed", "canceled")
+    status = Choice(
+        "created", "requires_action", "processing", "authorized", "partially_captured", "captured", "declined", "failed", "canceled"
+    )
     amount = Amount()
+    captured = Amount("what of it was taken; the rest is set aside, or was let go")
     refunded = Amount()
     method = fields.Nested(PaidWithOut, required=True, allow_none=True)
     error = fields.Nested(PaymentErrorOut, required=True, allow_none=True)
@@ -76,6 +79,24 @@ class Confirm(Schema):
 class MoneyIn(Schema):
     amount = fields.Integer(required=True, strict=True, validate=validate.Range(1, 10**15))
     currency = fields.String(required=True, validate=check_currency)
+
+
+class NewCapture(Schema):
+    """Body of POST /v1/orders/{order}/captures; without amount, all that is left. `final`: let go of the rest."""
+
+    amount = fields.Nested(MoneyIn)
+    final = fields.Boolean(load_default=False)
+
+
+class CaptureOut(Answer):
+    """Money taken of what was set aside; `created` until the provider has answered."""
+
+    id = fields.String(required=True)
+    order = fields.String(required=True)
+    amount = Amount()
+    final = fields.Boolean(required=True)
+    status = Choice("created", "succeeded", "failed")
+    created_at = Instant()
 
 
 class NewRefund(Schema):
@@ -141,6 +162,18 @@ def confirm_order(body, order_id):
 def cancel_order(order_id, version):
     """Give up an order that waits for the buyer; its cart is open again."""
     return _shown(checkout.cancel_order(engine(), order_id, caller(), version))
+
+
+@blueprint.post("/<order_id>/captures")
+@needs("staff")
+@blueprint.arguments(NewCapture, required=False)
+@blueprint.response(201, CaptureOut)
+@keyed(required=True, whole=False)
+def capture_order(body, order_id):
+    """Take money that was set aside as the order was placed, all that is left or a part of it."""
+    amount = Money(**body["amount"]) if "amount" in body else None
+    answer = captures.capture_order(engine(), order_id, caller(), amount=amount, final=body["final"], request=keyed_request())
+    return replayable(answer, answer.body, 201, {"Location": f"/v1/orders/{order_id}"})
 
 
 @blueprint.post("/<order_id>/refunds")

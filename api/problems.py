@@ -60,6 +60,7 @@ MEMBERS: dict[type[errors.PuestoError], dict[str, fields.Field[Any]]] = {
     errors.CurrencyUnsupported: {
         "currencies": fields.List(fields.String(), metadata={"description": "those that the plan is sold in, where that is the trouble"})
     },
+    errors.CaptureExceedsPayment: {"capturable": _member(fields.Nested, MoneyOut, description="what is set aside")},
     errors.RefundExceedsPayment: {"refundable": _member(fields.Nested, MoneyOut, description="what is left of the payment")},
     errors.QuoteChanged: {
         "changes": _member(

@@ -12,6 +12,7 @@ from typing import Any
 
 from core.access import Caller, missing
 from core.accounts import Account, lock_account
+from core.captures import under_way, write_capture
 from core.carts import Cart, check_open, get_cart, lines_of
 from core.engine.engine import Engine
 from core.engine.idempotency import Answer, IdempotencyKey, KeyedRequest, begin, claim, finish, release
@@ -25,7 +26,18 @@ from core.errors import (
     ValidationFailed,
 )
 from core.hooks.payments import PaymentResult, ProviderTimeout, ProviderUnavailable
-from core.orders import WAITING, Order, close_order, complete_order, get_order, order_document, payment_of, waiting_order, write_order
+from core.orders import (
+    WAITING,
+    Order,
+    close_order,
+    complete_order,
+    get_order,
+    note_captured,
+    order_document,
+    payment_of,
+    waiting_order,
+    write_order,
+)
 from core.payments import (
     FAILED,
     GRACE,
@@ -226,6 +238,8 @@ def settle(engine: Engine, asked: Payment, result: PaymentResult) -> None:
             complete_order(engine, order, payment)
         elif payment.status in SUCCEEDED and order.status in ("failed", "cancelled"):
             _give_back(engine, order, payment)
+        elif payment.status in SUCCEEDED:
+            note_captured(engine, order, payment)
         elif payment.status in FAILED:
             close_order(engine, order, "failed", tell=payment if payment.error else None)
         elif order.status in WAITING and order.status != payment.status:
@@ -239,13 +253,18 @@ def _wait(engine: Engine, order: Order, status: str) -> None:
 
 
 def _give_back(engine: Engine, order: Order, payment: Payment) -> None:
-    """Write the refund of what came too late, once: a refund counts as soon as it is written. Recovery carries it out."""
-    if payment.amount == payment.refunded:
+    """Write the refund of what came too late, or let go of what was set aside, once: it counts as soon as it is written. Recovery
+    carries it out."""
+    only_set_aside = payment.capturable == payment.amount > 0
+    if under_way(engine, payment) or not (only_set_aside or payment.refundable):
         return
-    log.error("order %s is %s, yet payment %s went through: it is refunded", order.id, order.status, payment.id)
+    log.error("order %s is %s, yet payment %s went through: it is given back", order.id, order.status, payment.id)
     engine.db.update(payment, problem="late-payment")
     engine.db.update(order, problem="late-payment", version=order.version + 1)
-    write_refund(engine, payment, None, "paid after the order was given up")
+    if only_set_aside:
+        write_capture(engine, payment, Money(0, payment.currency), final=True)
+    else:
+        write_refund(engine, payment, None, "paid after the order was given up")
 
 
 # --- the buyer comes back, or does not

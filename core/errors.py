@@ -161,6 +161,13 @@ class IdempotencyKeyMissing(Invalid):
     title = "An Idempotency-Key is needed"
 
 
+class CaptureExceedsPayment(Invalid):
+    """More would be taken than is set aside. The member `capturable` says how much is left."""
+
+    code = "capture-exceeds-payment"
+    title = "More than is set aside can't be taken"
+
+
 class RefundExceedsPayment(Invalid):
     """More would be refunded than was paid. The member `refundable` says how much is left."""
 

@@ -18,6 +18,7 @@ from core.engine.database import DayField, InstantField, JsonField, Row, refers_
 from core.engine.engine import Engine
 from core.engine.values import new_id, to_json
 from core.hooks.products import text
+from core.payments import SUCCEEDED, Payment
 from core.rules.money import Money
 
 
@@ -95,12 +96,14 @@ def issue_invoice(
     locale: str,
     due_on: date | None,
     purchase_order: str | None,
+    paid: bool = True,
 ) -> Invoice:
     """Write and number the invoice of an order, inside the transaction that completes it. Dated by the seller's day, so that within
     a series dates rise with the numbers.
 
     items:  (subscription, order line, item) as the quote made them.
-    due_on: None where it is paid already.
+    due_on: the day by which it is to be paid, on terms.
+    paid:   False: what is due was only set aside, or is owed.
     """
     net = sum(item["net"]["amount"] for _, _, item in items)
     tax = sum(item["tax"]["amount"] for _, _, item in items)
@@ -116,7 +119,7 @@ def issue_invoice(
         series=series,
         sequence=sequence,
         number=f"{series}-{sequence:06d}",
-        status="paid" if due_on is None else "open",
+        status="paid" if paid else "open",
         currency=currency,
         net=net,
         tax=tax,
@@ -179,8 +182,20 @@ def invoice_document(engine: Engine, invoice: Invoice) -> dict[str, Any]:
     )  # fmt: skip
     lines = engine.db.all(InvoiceLine.select().where(InvoiceLine.invoice == invoice.id).order_by(InvoiceLine.id))
     amounts = {name: Money(getattr(invoice, name), invoice.currency) for name in ("net", "tax", "total")}
+    paid, due = _paid_and_due(engine, invoice)
     shown = [_line_document(line, invoice.currency) for line in lines]
-    return dict(to_json({**{name: getattr(invoice, name) for name in names}, **amounts, "lines": shown}))
+    return dict(to_json({**{name: getattr(invoice, name) for name in names}, **amounts, "paid": paid, "due": due, "lines": shown}))
+
+
+def _paid_and_due(engine: Engine, invoice: Invoice) -> tuple[Money, Money]:
+    """What has come in for it, credit of the account included, and what is still owed."""
+    mine = (Payment.order == invoice.order) & Payment.status.in_(SUCCEEDED)
+    payment: Payment | None = engine.db.first(Payment.select().where(mine))
+    missing = payment.amount - payment.captured if payment else 0
+    credited = payment.refunded if payment and payment.due_on else 0
+    due = max(missing - credited, 0) if invoice.status == "open" else 0
+    paid = max(invoice.total, 0) - missing
+    return Money(paid, invoice.currency), Money(due, invoice.currency)
 
 
 def _line_document(line: InvoiceLine, currency: str) -> dict[str, Any]:

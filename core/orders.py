@@ -202,7 +202,15 @@ def _invoice(engine: Engine, order: Order, account: Account, lines: list[OrderLi
         locale=order.locale,
         due_on=due_on,
         purchase_order=order.purchase_order,
+        paid=payment is None or payment.status == "captured",
     )
+
+
+def note_captured(engine: Engine, order: Order, payment: Payment) -> None:
+    """The invoice of an order is paid once nothing of its payment is left to take."""
+    invoice = invoice_of(engine, order.id)
+    if invoice is not None and invoice.status == "open" and payment.status == "captured":
+        engine.db.update(invoice, status="paid")
 
 
 def _tell(engine: Engine, order: Order, account: Account, invoice: Invoice | None, news: list[Any]) -> None:

@@ -16,7 +16,9 @@ from core.engine.settings import base_url_of
 from core.engine.values import new_id, to_json
 from core.errors import PaymentProviderUnavailable, ValidationFailed
 from core.hooks.payments import (
+    CaptureMode,
     PaymentError,
+    PaymentProvider,
     PaymentReference,
     PaymentRequest,
     PaymentResult,
@@ -30,8 +32,9 @@ from core.providers import call_provider, find_provider
 from core.rules.money import Money
 
 log = logging.getLogger("puesto.payments")
-LIVE = ("created", "requires_action", "processing", "authorized", "captured")
-SUCCEEDED = ("authorized", "captured")
+LIVE = ("created", "requires_action", "processing", "authorized", "partially_captured", "captured")
+# In the order in which they can follow each other.
+SUCCEEDED = ("authorized", "partially_captured", "captured")
 FAILED = ("declined", "failed", "canceled")
 # How long after its call's deadline a payment is left alone before recovery asks what became of it.
 GRACE = timedelta(seconds=5)
@@ -43,10 +46,12 @@ class Payment(Row):
     """One attempt to pay an order: its own amount, state and idempotency key (its id).
 
     amount:      what is asked, in minor units; 0 where a method is only stored.
+    captured:    what of it was taken, by the provider's books; less than `amount` once `captured`: the rest was let go.
+    due_on:      the day by which it is to be paid, where it is on terms; None: it is not.
     method:      id of the stored method that is charged.
     ask_at:      when recovery asks the provider how it stands; None: its end is known.
     tries:       how often recovery has asked; `trouble`: why it got no answer the last time, None where it did.
-    problem:     why a human must look: `amount-mismatch`, `late-payment`.
+    problem:     why a human must look: `amount-mismatch`, `late-payment`, `authorization-lost` (what was set aside is gone, untaken).
     """
 
     id = peewee.CharField(primary_key=True, max_length=40)
@@ -54,12 +59,16 @@ class Payment(Row):
     order = peewee.CharField(max_length=40, index=True)
     provider = peewee.CharField(max_length=64)
     status = peewee.CharField(
-        max_length=16,
+        max_length=20,
         constraints=[
-            peewee.Check("status IN ('created','requires_action','processing','authorized','captured','declined','failed','canceled')")
+            peewee.Check(
+                "status IN ('created','requires_action','processing','authorized','partially_captured','captured','declined','failed',"
+                "'canceled')"
+            )
         ],
     )
     amount = peewee.BigIntegerField(constraints=[peewee.Check("amount >= 0")])
+    captured = peewee.BigIntegerField(default=0, constraints=[peewee.Check("captured BETWEEN 0 AND amount")])
     refunded = peewee.BigIntegerField(default=0, constraints=[peewee.Check("refunded BETWEEN 0 AND amount")])
     currency = peewee.CharField(max_length=3)
     method = peewee.CharField(max_length=40, null=True)
@@ -79,6 +88,22 @@ class Payment(Row):
     @property
     def money(self) -> Money:
         return Money(self.amount, self.currency)
+
+    @property
+    def capturable(self) -> int:
+        """What was set aside and can still be taken."""
+        set_aside = self.status in ("authorized", "partially_captured") and self.due_on is None
+        return self.amount - self.captured if set_aside else 0
+
+    @property
+    def refundable(self) -> int:
+        """What can still be given back."""
+        return self.came_in - self.refunded
+
+    @property
+    def came_in(self) -> int:
+        """What was taken; on terms, what is owed or paid."""
+        return self.captured if self.due_on is None else self.amount
 
 
 _live = Payment.status.in_([peewee.SQL(f"'{status}'") for status in LIVE])
@@ -137,6 +162,7 @@ def new_payment(engine: Engine, account: Account, order: str, choice: PaymentCho
         provider=choice.provider,
         status="created",
         amount=amount.amount,
+        captured=0,
         refunded=0,
         currency=amount.currency,
         method=method.id if method else None,
@@ -199,9 +225,17 @@ def begin_at_provider(
         method=method.reference if method else None,
         save_method=payment.save_method,
         on_session=on_session,
+        capture_mode=_capture_mode(engine, provider, payment, on_session),
     )
     call = provider.initiate_payment if payment.amount else provider.save_method
     return call_provider(engine, provider, PaymentResult, lambda: call(request))
+
+
+def _capture_mode(engine: Engine, provider: PaymentProvider, payment: Payment, on_session: bool) -> CaptureMode:
+    """As the seller wants it, of a provider that can. Storing a method takes nothing anyway, and renewals, which nobody looks at one
+    by one, are charged at once."""
+    can = provider.capabilities.authorize and payment.amount and on_session
+    return "manual" if can and engine.settings["payments"]["capture"] == "manual" else "automatic"
 
 
 def retrieve(engine: Engine, payment: Payment) -> PaymentResult | None:
@@ -254,34 +288,57 @@ def record_result(engine: Engine, payment: Payment, result: PaymentResult) -> No
     has failed is not asked about any more. An amount that is not ours is a `problem`: the payment counts as nothing until the
     provider's books say what was asked.
     """
-    if not _is_news(payment.status, result.status):
+    captured = captured_by(result)
+    if not _is_news(payment, result, captured.amount):
         if payment.status in FAILED and result.status in FAILED:
             engine.db.update(payment, ask_at=None)
         return
-    mismatch = result.status in SUCCEEDED and result.amount != payment.money
+    mismatch = result.status in SUCCEEDED and not _is_ours(payment, result.amount, captured)
     if mismatch:
-        log.error("payment %s: %s reports %s instead of %s", payment.id, payment.provider, result.amount, payment.money)
+        figures = (result.amount, payment.money, captured)
+        log.error("payment %s: %s reports %s instead of %s, and %s taken", payment.id, payment.provider, *figures)
     status = "processing" if mismatch else result.status
+    lost = payment.status == "authorized" and status in FAILED
+    problem = "amount-mismatch" if mismatch else "authorization-lost" if lost else None
+    had_succeeded = payment.status in SUCCEEDED
     engine.db.update(
         payment,
         status=status,
-        problem="amount-mismatch" if mismatch else None,
+        captured=payment.captured if mismatch else max(payment.captured, captured.amount),
+        problem=problem,
         provider_ref=result.provider_ref or payment.provider_ref,
         action=to_json(result.action),
         error=to_json(result.error),
         data=dict(result.data) or payment.data,
-        due_on=result.due_on.isoformat() if result.due_on else None,
+        due_on=result.due_on.isoformat() if result.due_on else payment.due_on,
         ask_at=_ask_at(engine, payment, status),
     )
-    if payment.save_method and status in SUCCEEDED:
+    if payment.save_method and status in SUCCEEDED and not had_succeeded:
         _keep_method(engine, payment, result.saved_method)
 
 
-def _is_news(status: str, reported: str) -> bool:
-    """Whether a payment can go on from one status to the other; answers may come late, and out of order."""
+def captured_by(result: PaymentResult) -> Money:
+    """What was taken, as the provider has it."""
+    if result.status not in SUCCEEDED:
+        return Money(0, result.amount.currency)
+    return result.captured or (result.amount if result.status == "captured" else Money(0, result.amount.currency))
+
+
+def _is_ours(payment: Payment, amount: Money, captured: Money) -> bool:
+    """Whether a provider's figures are what was asked."""
+    return amount == payment.money and captured.currency == payment.currency and 0 <= captured.amount <= payment.amount
+
+
+def _is_news(payment: Payment, result: PaymentResult, captured: int) -> bool:
+    """Whether a payment can go on to what is reported; answers may come late, and out of order."""
+    status, reported = payment.status, result.status
     if status in FAILED:
         return reported in SUCCEEDED
-    return status not in SUCCEEDED or (status, reported) == ("authorized", "captured")
+    if status not in SUCCEEDED:
+        return True
+    if reported in SUCCEEDED:
+        return (SUCCEEDED.index(reported), captured) > (SUCCEEDED.index(status), payment.captured)
+    return status == "authorized" and payment.due_on is None and reported in FAILED
 
 
 def _ask_at(engine: Engine, payment: Payment, status: str) -> datetime | None:
@@ -313,6 +370,7 @@ def payment_document(payment: Payment) -> dict[str, Any]:
         "provider": payment.provider,
         "status": payment.status,
         "amount": to_json(payment.money),
+        "captured": to_json(Money(payment.captured, payment.currency)),
         "refunded": to_json(Money(payment.refunded, payment.currency)),
         "method": {"brand": shown["brand"], "last4": shown["last4"]} if shown else None,
         "error": payment.error,

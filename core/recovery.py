@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from core.accounts import lock_account
+from core.captures import Capture, settle_capture
 from core.checkout import give_up, settle
 from core.engine.engine import Engine
 from core.engine.jobs import backoff, explain
@@ -22,24 +23,31 @@ log = logging.getLogger("puesto.recovery")
 LONGEST_PAUSE = timedelta(days=1)
 # How long the provider goes on being asked about a payment that ended without its word.
 WATCH = timedelta(days=7)
-R = TypeVar("R", Payment, Refund)
+R = TypeVar("R", Payment, Refund, Capture)
 
 
 def recover(engine: Engine, limit: int = 100) -> None:
-    """Ask the providers about payments and refunds whose end is not known, each when its time has come.
+    """Ask the providers about payments, captures and refunds whose end is not known, each when its time has come.
 
     A provider that gives no answer is left alone until the next round: a hundred time-outs would take an hour.
     """
     now = engine.clock.now()
     payments = engine.db.all(Payment.select().where(Payment.ask_at <= now).order_by(Payment.ask_at).limit(limit))
+    captures = engine.db.all(Capture.select().where(Capture.ask_at <= now).order_by(Capture.ask_at).limit(limit))
     refunds = engine.db.all(Refund.select().where(Refund.ask_at <= now).order_by(Refund.ask_at).limit(limit))
     silent: dict[str, str] = {}
     for payment in payments:
         _attend(engine, payment, payment.provider, silent, _recover_payment)
+    for capture in captures:
+        _attend(engine, capture, _provider_of(engine, capture), silent, _recover_capture)
     for refund in refunds:
-        payment_of_it = engine.db.get(Payment, refund.payment)
-        assert payment_of_it is not None
-        _attend(engine, refund, payment_of_it.provider, silent, _recover_refund)
+        _attend(engine, refund, _provider_of(engine, refund), silent, _recover_refund)
+
+
+def _provider_of(engine: Engine, row: Capture | Refund) -> str:
+    payment = engine.db.get(Payment, row.payment)
+    assert payment is not None
+    return str(payment.provider)
 
 
 def _attend(engine: Engine, row: R, provider: str, silent: dict[str, str], carry_on: Callable[[Engine, R], None]) -> None:
@@ -68,14 +76,14 @@ def _trouble_with(engine: Engine, row: R, provider: str, silent: dict[str, str],
     return None
 
 
-def _put_off(engine: Engine, row: Payment | Refund) -> bool:
+def _put_off(engine: Engine, row: Payment | Refund | Capture) -> bool:
     """Set when it is asked about after this time; False where somebody else has settled or taken it meanwhile."""
     model, tries = type(row), row.tries + 1
     taken = (model.id == row.id) & (model.ask_at == row.ask_at)
     return bool(engine.db.execute(model.update(ask_at=_next_time(engine, row, tries), tries=tries).where(taken)))
 
 
-def _next_time(engine: Engine, row: Payment | Refund, tries: int) -> datetime | None:
+def _next_time(engine: Engine, row: Payment | Refund | Capture, tries: int) -> datetime | None:
     """Soon at first, then ever more rarely, at least daily. None: no more."""
     if row.status in FAILED and engine.clock.now() - row.created_at > WATCH:
         return None
@@ -115,6 +123,10 @@ def _give_up(engine: Engine, payment: Payment) -> None:
         order = engine.db.lock(Order, payment.order)
         if order is not None and order.status == "requires_action":
             give_up(engine, order)
+
+
+def _recover_capture(engine: Engine, capture: Capture) -> None:
+    settle_capture(engine, capture.id)
 
 
 def _recover_refund(engine: Engine, refund: Refund) -> None:

@@ -1,4 +1,4 @@
-"""Refunds: money back to the buyer, all of a payment or part of it, never more than was paid."""
+"""Refunds: money back to the buyer, all of a payment or part of it, never more than was taken."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def write_refund(engine: Engine, payment: Payment, amount: Money | None, reason:
 
     amount: None: all that is left. Raises RefundExceedsPayment.
     """
-    left = Money(payment.amount - payment.refunded, payment.currency)
+    left = Money(payment.refundable, payment.currency)
     wanted = left if amount is None else amount
     if wanted.currency != left.currency or not 0 < wanted.amount <= left.amount:
         raise RefundExceedsPayment(
@@ -129,7 +129,7 @@ def _record_refund(engine: Engine, asked: Refund, result: RefundResult) -> None:
 def _tell(engine: Engine, order: Order, payment: Payment, refund: Refund) -> None:
     account = engine.db.get(Account, refund.account)
     assert account is not None
-    if order.status == "completed" and _given_back(engine, payment) == payment.amount:
+    if order.status == "completed" and not payment.capturable and _given_back(engine, payment) == payment.came_in:
         engine.db.update(order, status="refunded", version=order.version + 1)
     data = {"order": order_document(engine, order), "account": account_document(account), "refund": refund_document(refund)}
     append(engine, "payment.refunded", account=account.id, subject=order.id, data=data)

@@ -17,6 +17,7 @@ from playhouse.migrations import Migration
 
 from core.access import AccountToken, ApiKey
 from core.accounts import Account, User
+from core.captures import Capture
 from core.carts import Cart, CartLine
 from core.engine.clock import SystemClock
 from core.engine.database import InstantField, Row
@@ -36,7 +37,7 @@ from core.seats import SeatAssignment
 from core.subscriptions import Subscription, SubscriptionChange, Trial
 
 TABLES: tuple[type[Row], ...] = (
-    ClockOffset, ApiKey, AccountToken, Account, User, PaymentMethod, Cart, CartLine, Order, OrderLine, Payment, Refund,
+    ClockOffset, ApiKey, AccountToken, Account, User, PaymentMethod, Cart, CartLine, Order, OrderLine, Payment, Capture, Refund,
     PaymentWebhookEvent, Subscription, SubscriptionChange, Trial, SeatAssignment, InvoiceSeries, Invoice, InvoiceLine, EventRow,
     Delivery, IdempotencyKey, Feed, Setback,
 )  # fmt: skip

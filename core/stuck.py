@@ -9,6 +9,7 @@ from typing import Any
 
 from core import payment_webhooks
 from core.access import missing
+from core.captures import Capture
 from core.engine import deliveries, setbacks
 from core.engine.deliveries import Delivery
 from core.engine.engine import Engine
@@ -19,7 +20,7 @@ from core.orders import Order
 from core.payment_webhooks import PaymentWebhookEvent
 from core.payments import ACTION_LIFETIME, Payment, Refund
 
-# How long the end of a payment, or a refund's being taken on, may stay unknown before a human should look.
+# How long the end of a payment or a capture, or a refund's being taken on, may stay unknown before a human should look.
 DEADLINE = timedelta(minutes=15)
 # How long a provider may call a refund under way: banks take days.
 REFUND_DEADLINE = timedelta(days=7)
@@ -87,6 +88,8 @@ def retry(engine: Engine, case_id: str) -> int:
         done = payment_webhooks.retry_parked(engine, case_id)
     elif prefix == "ref":
         done = _ask_now(engine, Refund, Refund.id == case_id)
+    elif prefix == "cap":
+        done = _ask_now(engine, Capture, Capture.id == case_id)
     else:
         done = _ask_now(engine, Payment, asked[prefix]) if prefix in asked else 0
     if not done:
@@ -98,7 +101,8 @@ def retry(engine: Engine, case_id: str) -> int:
 def retry_all(engine: Engine) -> int:
     """Put everything that is stuck back to work; how many rows that were."""
     done = deliveries.retry_parked(engine) + setbacks.retry(engine) + payment_webhooks.retry_parked(engine)
-    done += _ask_now(engine, Payment, _late_payment(engine)) + _ask_now(engine, Refund, _late_refund(engine))
+    for model, late in ((Payment, _late_payment), (Capture, _late_capture), (Refund, _late_refund)):
+        done += _ask_now(engine, model, late(engine))
     engine.jobs.nudge()
     return done
 
@@ -116,6 +120,10 @@ def _late_payment(engine: Engine) -> Any:
     unknown = Payment.status.in_(("created", "processing")) & (Payment.created_at <= now - DEADLINE)
     at_the_bank = (Payment.status == "requires_action") & (Payment.created_at <= now - ACTION_LIFETIME - DEADLINE)
     return Payment.ask_at.is_null(False) & Payment.problem.is_null() & (unknown | at_the_bank)
+
+
+def _late_capture(engine: Engine) -> Any:
+    return Capture.ask_at.is_null(False) & (Capture.created_at <= engine.clock.now() - DEADLINE)
 
 
 def _late_refund(engine: Engine) -> Any:
@@ -144,13 +152,19 @@ def _delivery_case(row: Any) -> Case:
 
 def _order_case(row: Order) -> Case:
     remedy = Message("Put the payment right at its provider: then the order completes or fails by itself.")
-    if row.problem == "late-payment":
+    if row.problem == "authorization-lost":
+        remedy = Message("What was set aside for it is gone, and nothing was taken. Ask the buyer to pay anew, or end what it started.")
+    elif row.problem == "late-payment":
         remedy = Message("Money came for an order that was given up. If its refund fails, give it back at the provider.")
     return Case("order", row.id, row.account, row.id, row.created_at, 0, None, str(row.problem), remedy)
 
 
 def _payment_case(row: Payment) -> Case:
     return _asked_about("payment", row, row.provider)
+
+
+def _capture_case(row: Any) -> Case:
+    return _asked_about("capture", row, row.provider)
 
 
 def _refund_case(row: Any) -> Case:
@@ -185,6 +199,11 @@ def _delivery_number(case_id: str) -> int:
 
 # By name, which is what a cursor goes by.
 KINDS = {
+    "capture": Kind(
+        lambda engine: Capture.select(Capture, Payment.provider).join(Payment).where(_late_capture(engine)).objects(),
+        Capture.id,
+        _capture_case,
+    ),
     "delivery": Kind(_parked_deliveries, Delivery.id, _delivery_case, _delivery_number),
     "order": Kind(_orders_with_problem, Order.id, _order_case),
     "payment": Kind(lambda engine: Payment.select().where(_late_payment(engine)), Payment.id, _payment_case),

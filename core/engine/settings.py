@@ -85,6 +85,12 @@ class SellerSettings(Schema):
     currency = fields.String(load_default="EUR", validate=_check_currency)
 
 
+class PaymentsSettings(Schema):
+    """capture: `automatic` takes the money as an order is placed; `manual` only sets it aside, where the provider can."""
+
+    capture = fields.String(load_default="automatic", validate=validate.OneOf(["automatic", "manual"]))
+
+
 class CoreSettings(Schema):
     """The settings of the engine itself; `plugins` holds a table per plugin, checked by that plugin's own schema.
 
@@ -108,6 +114,7 @@ class CoreSettings(Schema):
     quote_minutes = fields.Integer(load_default=30, validate=validate.Range(1, 24 * 60))
     cart_days = fields.Integer(load_default=30, validate=validate.Range(1, 365))
     seller = fields.Nested(SellerSettings, load_default=lambda: SellerSettings().load({}))
+    payments = fields.Nested(PaymentsSettings, load_default=lambda: PaymentsSettings().load({}))
     plugins = fields.Dict(keys=fields.String(), load_default=dict, validate=_check_tables)
 
 

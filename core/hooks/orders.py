@@ -32,6 +32,17 @@ class OrderHooks:
         """
 
     @hookspec(failure="retry", deadline=60.0, network=True)
+    def payment_captured(self, event: Event) -> None:
+        """Money that was set aside as an order was placed was taken, all of it or a part.
+
+        Called:  from the outbox after commit, once or more often.
+        event:   data {order, account, capture, invoice or null}.
+        Returns: nothing.
+        Errors:  raise anything to be called again later.
+        Failure: retry - again with back-off, parked after the last attempt.
+        """
+
+    @hookspec(failure="retry", deadline=60.0, network=True)
     def payment_refunded(self, event: Event) -> None:
         """Money went back to the buyer.
 

@@ -13,11 +13,13 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from plugins.payments.sandbox_command import sandbox_gateway
-from plugins.payments.sandbox_ledger import Charge, Entry, Ledger
+from plugins.payments.sandbox_entries import Charge, Entry
+from plugins.payments.sandbox_ledger import Ledger
 from plugins.payments.sandbox_remote import RemoteSandbox
 from plugins.payments.sandbox_webhooks import read_secret
 from puesto import (
     Capabilities,
+    CaptureRequest,
     PaymentProvider,
     PaymentReference,
     PaymentRequest,
@@ -65,7 +67,7 @@ class SandboxSettings(Schema):
 class SandboxProvider(PaymentProvider):
     """Does what the token says; a method saved from a token goes on behaving as that token.
 
-    tok_ok                    captured
+    tok_ok                    captured; authorized where capture_mode is manual, as wherever it says captured below
     tok_3ds, tok_3ds_fails    requires_action; when confirmed captured, or declined with authentication_failed. The simulated bank
                               sends the buyer straight back to return_url. With nobody there: declined with authentication_failed
     tok_slow                  captured at once, answered after `slow_seconds`
@@ -78,7 +80,15 @@ class SandboxProvider(PaymentProvider):
 
     name = "sandbox"
     capabilities = Capabilities(
-        redirect=True, cancel=True, refund=True, partial_refund=True, save_method=True, off_session=True, sandbox=True
+        redirect=True,
+        authorize=True,
+        partial_capture=True,
+        cancel=True,
+        refund=True,
+        partial_refund=True,
+        save_method=True,
+        off_session=True,
+        sandbox=True,
     )
 
     def __init__(self, context: PluginContext) -> None:
@@ -97,6 +107,9 @@ class SandboxProvider(PaymentProvider):
 
     def retrieve_payment(self, payment: PaymentReference) -> PaymentResult:
         return self._ledger.look_up(payment).result()
+
+    def capture_payment(self, request: CaptureRequest) -> PaymentResult:
+        return self._ledger.capture(request).result()
 
     def cancel_payment(self, payment: PaymentReference) -> PaymentResult:
         return self._ledger.cancel(payment).result()

@@ -18,10 +18,11 @@ from werkzeug.exceptions import BadRequest, TooManyRequests, Unauthorized
 from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Response as Redirect
 
+from plugins.payments.sandbox_entries import Entry
 from plugins.payments.sandbox_faults import REQUEST_KINDS, Fault, draw_fault, list_faults, set_faults
-from plugins.payments.sandbox_ledger import Entry, Ledger
+from plugins.payments.sandbox_ledger import Ledger
 from plugins.payments.sandbox_webhooks import Sender, append_event
-from puesto import Action, Customer, Money, PaymentReference, PaymentRequest, PaymentUnknown, RefundRequest
+from puesto import Action, CaptureRequest, Customer, Money, PaymentReference, PaymentRequest, PaymentUnknown, RefundRequest
 
 # Views are called as the provider's methods, and faults name them so.
 api = Blueprint("api", __name__)
@@ -157,6 +158,17 @@ def cancel_payment() -> Any:
     except (KeyError, TypeError) as error:
         raise BadRequest(f"no payment: {error}") from error
     return asdict(_result(_ledger().cancel(payment)))
+
+
+@api.post("/captures")
+def capture_payment() -> Any:
+    try:
+        body = request.get_json()
+        payment = _reference(body["ref"], body["payment_key"])
+        asked = CaptureRequest(payment, body["capture_id"], Money(**body["amount"]), body["final"], body["idempotency_key"])
+    except (KeyError, TypeError) as error:
+        raise BadRequest(f"no capture: {error}") from error
+    return asdict(_result(_ledger().capture(asked)))
 
 
 @api.post("/refunds")

@@ -12,24 +12,12 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict, astuple, dataclass, field, replace
+from dataclasses import asdict, astuple, replace
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import parse_qsl, urlencode, urlsplit
-from uuid import uuid4
 
-from puesto import (
-    Action,
-    Money,
-    PaymentError,
-    PaymentReference,
-    PaymentRequest,
-    PaymentResult,
-    PaymentUnknown,
-    RefundRequest,
-    RefundResult,
-    SavedMethod,
-)
+from plugins.payments.sandbox_entries import HOLDING, Charge, Entry, decide, new_id, opened
+from puesto import CaptureRequest, Money, PaymentReference, PaymentRequest, PaymentUnknown, RefundRequest, RefundResult
 
 SCHEMA = """
     CREATE TABLE payment (
@@ -42,79 +30,16 @@ SCHEMA = """
     CREATE INDEX event_to_send ON event (copies) WHERE copies > 0;
     CREATE TABLE fault (spec TEXT NOT NULL, seen INTEGER NOT NULL, hits INTEGER NOT NULL);
 """
+# What came later, for books that are older; `user_version` counts them.
+CHANGES = (
+    "ALTER TABLE payment ADD COLUMN manual INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE payment ADD COLUMN cancel_url TEXT",
+    "CREATE TABLE capture (key TEXT PRIMARY KEY, payment TEXT NOT NULL, amount INTEGER NOT NULL)",
+)
+# Rows that make an Entry.
+ENTRIES = "SELECT payment.*, (SELECT coalesce(sum(amount), 0) FROM capture WHERE payment = ref) FROM payment"
 # Called in the transaction of a change, with the open books, the event's type and what it says.
 Announce = Callable[[sqlite3.Connection, str, Mapping[str, Any]], None]
-DECLINING = {
-    "tok_card_declined": "card_declined",
-    "tok_insufficient_funds": "insufficient_funds",
-    "tok_expired_card": "expired_card",
-    "tok_fraud_suspected": "fraud_suspected",
-}
-CHALLENGED = {"tok_3ds", "tok_3ds_fails"}
-ACCEPTED = {"tok_ok", "tok_slow", "tok_timeout", "tok_ok_then_declined"}
-
-
-@dataclass(frozen=True)
-class Charge:
-    """A payment attempt as the gateway's dashboard would show it: what really happened, whatever the shop believes.
-
-    amount: what was taken from the buyer; zero unless status is `captured`. `refunded` is the part that went back.
-    """
-
-    key: str
-    payment_id: str
-    amount: Money
-    status: str
-    refunded: Money
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A line of the books, as in table `payment`: a payment, or with `setup` the storing of a method without a charge.
-
-    method: the stored method that pays; with `saves` the one that was stored, None until then.
-    """
-
-    key: str
-    ref: str
-    payment_id: str
-    setup: bool
-    token: str | None = field(repr=False)
-    method: str | None = field(repr=False)
-    saves: bool
-    amount: int
-    currency: str
-    return_url: str
-    status: Literal["requires_action", "captured", "declined", "canceled"] = "captured"
-    code: str | None = None
-    provider_code: str | None = None
-
-    @property
-    def charged(self) -> int:
-        """Minor units taken from the buyer."""
-        return self.amount if self.status == "captured" else 0
-
-    @property
-    def way_back(self) -> str:
-        """Where the bank sends the buyer."""
-        parts = urlsplit(self.return_url)
-        query = [*parse_qsl(parts.query, keep_blank_values=True), ("sandbox_3ds", self.ref)]
-        return parts._replace(query=urlencode(query)).geturl()
-
-    def declined(self, code: str, provider_code: str | None = None) -> Entry:
-        return replace(self, status="declined", code=code, provider_code=provider_code)
-
-    def result(self) -> PaymentResult:
-        return PaymentResult(
-            self.status,
-            Money(self.charged, self.currency),
-            self.ref,
-            action=Action("redirect", self.way_back) if self.status == "requires_action" else None,
-            error=PaymentError(self.code, self.code == "insufficient_funds", self.provider_code) if self.code else None,  # type: ignore[arg-type]
-            saved_method=SavedMethod(self.method, "visa", "4242", "2099-12") if self.saves and self.method else None,
-        )
-
-
 class Ledger:
     """The gateway: what it decides about an attempt, and what it has written down. `announce`: who is told of every change."""
 
@@ -130,9 +55,9 @@ class Ledger:
             if known := _find(books, "key", request.idempotency_key):
                 return known
             token, uses = (request.token, 0) if request.method is None else _stored(books, request.method)
-            entry = _capture(books, _decide(_opened(request, token, setup), uses, request.on_session))
-            books.execute(f"INSERT INTO payment VALUES ({','.join('?' * 13)})", astuple(entry))
-            self._tell(books, f"payment.{entry.status}", entry, entry.charged)
+            entry = _put_to_use(books, decide(opened(request, token, setup), uses, request.on_session))
+            books.execute(f"INSERT INTO payment VALUES ({','.join('?' * 15)})", astuple(entry)[:15])
+            self._tell(books, f"payment.{entry.status}", entry, entry.held)
             return entry
 
     def settle(self, payment: PaymentReference, *, approved: bool) -> Entry:
@@ -142,20 +67,37 @@ class Ledger:
             if entry.status != "requires_action":
                 return entry
             paid = approved and entry.token == "tok_3ds"
-            agreed = replace(entry, status="captured") if paid else entry.declined("authentication_failed")
-            settled = _capture(books, agreed)
+            well = replace(entry, status="authorized" if entry.manual else "captured")
+            settled = _put_to_use(books, well if paid else entry.declined("authentication_failed"))
             books.execute(
                 "UPDATE payment SET status = ?, code = ?, method = ? WHERE key = ?",
                 (settled.status, settled.code, settled.method, settled.key),
             )
-            self._tell(books, f"payment.{settled.status}", settled, settled.charged)
+            self._tell(books, f"payment.{settled.status}", settled, settled.held)
             return settled
 
+    def capture(self, request: CaptureRequest) -> Entry:
+        """Take what is set aside, once for a key; what is beyond it takes nothing, now and later. Raises PaymentUnknown."""
+        with self.books() as books:
+            entry, asked = _known(books, request.payment), request.amount
+            if books.execute("SELECT 1 FROM capture WHERE key = ?", (request.idempotency_key,)).fetchone():
+                return entry
+            open_ = entry.status in ("authorized", "partially_captured") and asked.currency == entry.currency
+            taken = asked.amount if open_ and 0 < asked.amount <= entry.amount - entry.taken else 0
+            books.execute("INSERT INTO capture VALUES (?, ?, ?)", (request.idempotency_key, entry.ref, taken))
+            if not taken:
+                return entry
+            whole = request.final or entry.taken + taken == entry.amount
+            now = replace(entry, status="captured" if whole else "partially_captured", taken=entry.taken + taken)
+            books.execute("UPDATE payment SET status = ? WHERE key = ?", (now.status, now.key))
+            self._tell(books, f"payment.{now.status}", now, taken)
+            return now
+
     def cancel(self, payment: PaymentReference) -> Entry:
-        """End what waits for the buyer; what is settled stays. Raises PaymentUnknown."""
+        """End what waits for the buyer, or is set aside and untouched; what is settled stays. Raises PaymentUnknown."""
         with self.books() as books:
             entry = _known(books, payment)
-            if entry.status != "requires_action":
+            if entry.status not in ("requires_action", "authorized"):
                 return entry
             books.execute("UPDATE payment SET status = 'canceled' WHERE key = ?", (entry.key,))
             self._tell(books, "payment.canceled", entry, 0)
@@ -180,14 +122,14 @@ class Ledger:
     def charges(self) -> list[Charge]:
         """Every payment attempt that reached the gateway, oldest first."""
         with self.books() as books:
-            entries = [Entry(*row) for row in books.execute("SELECT * FROM payment WHERE NOT setup ORDER BY rowid")]
+            entries = [Entry(*row) for row in books.execute(f"{ENTRIES} WHERE NOT setup ORDER BY rowid")]
             return [
                 Charge(e.key, e.payment_id, Money(e.charged, e.currency), e.status, Money(_refunded(books, e), e.currency)) for e in entries
             ]
 
     def _give_back(self, books: sqlite3.Connection, request: RefundRequest) -> tuple[Literal["succeeded", "failed"], int, str]:
         """Status, amount and reference of a fresh refund."""
-        entry, asked, ref = _look_up(books, request.payment), request.amount, _new_id("sbr")
+        entry, asked, ref = _look_up(books, request.payment), request.amount, new_id("sbr")
         left = entry.charged - _refunded(books, entry) if entry and entry.currency == asked.currency else 0
         fits = 0 < asked.amount <= left
         status: Literal["succeeded", "failed"] = "succeeded" if fits else "failed"
@@ -212,43 +154,16 @@ class Ledger:
                 books.execute("PRAGMA synchronous = FULL")
                 books.execute("BEGIN IMMEDIATE")
                 with books:  # commits, or rolls back what raised
+                    _bring_up_to_date(books)
                     yield books
 
 
-def _opened(request: PaymentRequest, token: str | None, setup: bool) -> Entry:
-    return Entry(
-        request.idempotency_key,
-        _new_id("sbp"),
-        request.payment_id,
-        setup,
-        token,
-        request.method,
-        request.method is None and (setup or request.save_method),
-        request.amount.amount,
-        request.amount.currency,
-        request.return_url,
-    )
-
-
-def _decide(entry: Entry, uses: int, on_session: bool) -> Entry:
-    """What the gateway says to a fresh attempt. `uses` counts the earlier charges of the stored method."""
-    if not entry.setup and entry.amount <= 0:
-        return entry.declined("amount_too_small")
-    if entry.token in DECLINING:
-        return entry.declined(DECLINING[entry.token])
-    if entry.token in CHALLENGED:
-        return replace(entry, status="requires_action") if on_session else entry.declined("authentication_failed")
-    if entry.token not in ACCEPTED:
-        return entry.declined("card_declined", "unknown_token" if entry.method is None else "unknown_method")
-    return entry.declined("card_declined") if entry.token == "tok_ok_then_declined" and uses else entry
-
-
-def _capture(books: sqlite3.Connection, entry: Entry) -> Entry:
+def _put_to_use(books: sqlite3.Connection, entry: Entry) -> Entry:
     """What a success brings about: a stored method that paid is used once more, one that is to be stored gets its reference."""
-    if entry.status == "captured" and entry.saves:
-        entry = replace(entry, method=_new_id("sbm"))
+    if entry.status in HOLDING and entry.saves:
+        entry = replace(entry, method=new_id("sbm"))
         books.execute("INSERT INTO method VALUES (?, ?, ?)", (entry.method, entry.token, 0 if entry.setup else 1))
-    elif entry.status == "captured" and entry.method:
+    elif entry.status in HOLDING and entry.method:
         books.execute("UPDATE method SET uses = uses + 1 WHERE reference = ?", (entry.method,))
     return entry
 
@@ -271,13 +186,20 @@ def _look_up(books: sqlite3.Connection, payment: PaymentReference) -> Entry | No
 
 
 def _find(books: sqlite3.Connection, column: Literal["key", "ref"], value: str) -> Entry | None:
-    row = books.execute(f"SELECT * FROM payment WHERE {column} = ?", (value,)).fetchone()
+    row = books.execute(f"{ENTRIES} WHERE {column} = ?", (value,)).fetchone()
     return Entry(*row) if row else None
 
 
 def _refunded(books: sqlite3.Connection, entry: Entry) -> int:
     amount: int = books.execute("SELECT coalesce(sum(amount), 0) FROM refund WHERE payment = ?", (entry.ref,)).fetchone()[0]
     return amount
+
+
+def _bring_up_to_date(books: sqlite3.Connection) -> None:
+    (done,) = books.execute("PRAGMA user_version").fetchone()
+    for number, change in enumerate(CHANGES[done:], done + 1):
+        books.execute(change)
+        books.execute(f"PRAGMA user_version = {number}")
 
 
 def _create(path: Path) -> None:
@@ -291,7 +213,3 @@ def _create(path: Path) -> None:
             books.executescript(SCHEMA)
         with suppress(FileExistsError):
             os.link(aside, path)
-
-
-def _new_id(prefix: str) -> str:
-    return f"{prefix}_{uuid4().hex}"

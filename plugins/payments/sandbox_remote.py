@@ -10,11 +10,12 @@ from urllib.parse import quote
 
 import httpx
 
-from plugins.payments.sandbox_ledger import Charge
+from plugins.payments.sandbox_entries import Charge
 from plugins.payments.sandbox_webhooks import parse
 from puesto import (
     Action,
     Capabilities,
+    CaptureRequest,
     Money,
     PaymentError,
     PaymentProvider,
@@ -72,14 +73,16 @@ class RemoteSandbox(PaymentProvider):
             return self.retrieve_payment(payment)
         return self._call(_result, "POST", f"/payments/{quote(payment.provider_ref, safe='')}/confirm")
 
+    def capture_payment(self, request: CaptureRequest) -> PaymentResult:
+        return self._call(_result, "POST", "/captures", json=_about(request.payment) | _body(request))
+
     def cancel_payment(self, payment: PaymentReference) -> PaymentResult:
         by = {"ref": payment.provider_ref, "key": payment.idempotency_key}
         return self._call(_result, "POST", "/payments/cancel", json=by)
 
     def refund_payment(self, request: RefundRequest) -> RefundResult:
-        payment = {"ref": request.payment.provider_ref, "payment_key": request.payment.idempotency_key}
-        body = {name: value for name, value in asdict(request).items() if name != "payment"}
-        return self._call(lambda it: RefundResult(**{**it, "amount": Money(**it["amount"])}), "POST", "/refunds", json=payment | body)
+        body = _about(request.payment) | _body(request)
+        return self._call(lambda it: RefundResult(**{**it, "amount": Money(**it["amount"])}), "POST", "/refunds", json=body)
 
     def parse_webhook(self, headers: Mapping[str, str], body: bytes, received_at: datetime) -> list[ProviderEvent]:
         """Raises SignatureInvalid. `received_at`: real time, as the gateway's is, however the shop's clock was moved."""
@@ -103,6 +106,14 @@ class RemoteSandbox(PaymentProvider):
             raise ProviderTimeout("the sandbox gateway answered nonsense") from error
 
 
+def _about(payment: PaymentReference) -> dict[str, Any]:
+    return {"ref": payment.provider_ref, "payment_key": payment.idempotency_key}
+
+
+def _body(request: CaptureRequest | RefundRequest) -> dict[str, Any]:
+    return {name: value for name, value in asdict(request).items() if name != "payment"}
+
+
 def _check(response: httpx.Response) -> None:
     """Raise what a status other than 2xx means."""
     status = response.status_code
@@ -124,6 +135,7 @@ def _result(document: Any) -> PaymentResult:
         action=document["action"] and Action(**document["action"]),
         error=document["error"] and PaymentError(**document["error"]),
         saved_method=document["saved_method"] and SavedMethod(**document["saved_method"]),
+        captured=document["captured"] and Money(**document["captured"]),
     )
 
 

@@ -25,7 +25,8 @@ from puesto import Money, ProviderEvent, SignatureInvalid
 
 # Seconds that a message may be old, or ahead.
 TOLERANCE = 300
-KNOWN = {"payment.requires_action", "payment.captured", "payment.declined", "payment.canceled", "refund.succeeded", "refund.failed"}
+STATUSES = ("requires_action", "authorized", "partially_captured", "captured", "declined", "canceled")
+KNOWN = {f"payment.{status}" for status in STATUSES} | {"refund.succeeded", "refund.failed"}
 PAUSE, LONGEST_PAUSE = 0.1, 30.0
 
 

@@ -11,6 +11,7 @@ ONE_EURO = {"amount": 100, "currency": "EUR"}
 LATER = "2026-03-02T12:00:00Z"
 # An order to wait for the buyer at the bank; a subscription to have been cancelled.
 OF_WAITING = {"confirm_order", "cancel_order", "return_from_provider"}
+OF_SET_ASIDE = {"capture_order"}
 OF_NOBODY = ("claim_cart", "change_cart")  # what works on a cart without account
 
 
@@ -58,6 +59,21 @@ class Scene:
     def waiting(self):
         return self.client.check_out(self._cart(SEAT)["id"], "tok_3ds").json
 
+    @cached_property
+    def set_aside(self):
+        """An order whose money waits to be taken."""
+        payments = self.shop.engine.settings["payments"]
+        payments["capture"] = "manual"
+        try:
+            return self.client.check_out(self._cart(SEAT)["id"]).json
+        finally:
+            payments["capture"] = "automatic"
+
+    def order(self, operation):
+        if operation.id in OF_WAITING:
+            return self.waiting
+        return self.set_aside if operation.id in OF_SET_ASIDE else self.paid
+
     def _cart(self, *lines):
         return self.client.post("/v1/carts", {"account": self.account.id, "lines": list(lines)}).json
 
@@ -70,7 +86,7 @@ class Scene:
             "method_id": lambda: self.method["id"],
             "cart_id": lambda: cart["id"],
             "line_id": lambda: cart["lines"][0]["id"],
-            "order_id": lambda: (self.waiting if operation.id in OF_WAITING else self.paid)["id"],
+            "order_id": lambda: self.order(operation)["id"],
             "subscription_id": lambda: self.subscription.id,
             "invoice_id": lambda: self.invoice,
             "product_id": lambda: "gotomeeting",
@@ -121,6 +137,7 @@ BODIES = {
     "merge_carts": lambda scene: {"cart": scene._cart(SEAT)["id"], "mode": "sum"},
     "check_out": lambda scene: {"quote": quoted(scene.client, scene.cart["id"]), "payment": CARD},
     "confirm_order": lambda scene: {},
+    "capture_order": lambda scene: {"amount": ONE_EURO},
     "refund_order": lambda scene: {"amount": ONE_EURO, "reason": "goodwill"},
     "cancel_subscription": lambda scene: {"at": "period_end", "reason": "too many seats"},
     "assign_seats": lambda scene: {"users": [scene.user.id, scene.shop.add_user(scene.account).id]},

@@ -218,6 +218,12 @@ def a_provider_that_is_down(scene):
     return check_out(scene, choose(scene, "tok_unavailable")), {"provider": "sandbox"}
 
 
+@provokes("capture-exceeds-payment", 422)
+def a_capture_of_more_than_is_set_aside(scene):
+    answer = scene.client.post(f"/v1/orders/{scene.set_aside['id']}/captures", {"amount": {"amount": 8471, "currency": "EUR"}})
+    return answer, {"capturable": {"amount": 8470, "currency": "EUR"}}
+
+
 @provokes("refund-exceeds-payment", 422)
 def a_refund_of_more_than_was_paid(scene):
     # 5 x 14.00 and 21 % of it

@@ -6,7 +6,8 @@ from typing import Any
 from plugins.payments.sandbox import SandboxProvider, SandboxSettings
 from puesto import hookimpl
 
-METHODS = {f"{verb}_payment" for verb in ("initiate", "confirm", "cancel", "retrieve", "refund")} | {"save_method", "delete_method"}
+VERBS = ("initiate", "confirm", "cancel", "capture", "retrieve", "refund")
+METHODS = {f"{verb}_payment" for verb in VERBS} | {"save_method", "delete_method"}
 
 
 class Gateway(SandboxProvider):

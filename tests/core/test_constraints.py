@@ -6,6 +6,7 @@ import pytest
 from core import schema
 from core.access import ApiKey, create_key
 from core.accounts import User
+from core.captures import Capture, write_capture
 from core.engine.deliveries import Delivery
 from core.engine.events import EventRow
 from core.engine.idempotency import KeyedRequest
@@ -18,6 +19,7 @@ from core.payments import Payment
 from core.refunds import refund_order
 from core.seats import SeatAssignment
 from core.subscriptions import Trial
+from puesto import eur
 from puesto.testing.shop import INTERNAL
 from tests.core.test_payment_webhooks import TellingPlugin, tell
 from tests.databases import CHECK, UNIQUE
@@ -40,8 +42,12 @@ CHECKS = [
     ("order_line", "total", "net + tax + 1"),
     ("payment", "status", "'lost'"),
     ("payment", "amount", "-1"),
+    ("payment", "captured", "amount + 1"),
+    ("payment", "captured", "-1"),
     ("payment", "refunded", "amount + 1"),
     ("payment", "refunded", "-1"),
+    ("capture", "amount", "-1"),
+    ("capture", "status", "'lost'"),
     ("refund", "amount", "0"),
     ("refund", "status", "'lost'"),
     ("payment_webhook_event", "status", "'lost'"),
@@ -70,6 +76,7 @@ SECONDS = [
     (PaymentMethod, ["id"], "a provider's reference"),
     (Order, ["id"], "a cart's order"),
     (Payment, ["id"], "an order's live payment"),
+    (Capture, ["id"], "a capture under way"),
     (Trial, ["id"], "an account's trial of a product"),
     (SeatAssignment, ["id"], "a user's seat"),
     (Invoice, ["id", "number", "sequence"], "an order's invoice"),
@@ -98,6 +105,8 @@ def shop(tmp_path_factory, new_shop):
     order = shop.engine.db.first(Order.select().where(Order.due_now > 0))
     request = KeyedRequest("refund", "key", b"")
     refund_order(shop.engine, order.id, INTERNAL, amount=None, reason="wrong", request=request)
+    with shop.engine.db.transaction():
+        write_capture(shop.engine, shop.engine.db.first(Payment.select()), eur("1.00"), final=False)
     shop.cart({"mode": "buy", "plan": "rescue-standard", "seats": 1, "interval": "month"})
     create_key(shop.engine, "back end", ["staff"])
     shop.run()

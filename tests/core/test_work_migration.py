@@ -75,7 +75,7 @@ def test_an_empty_shop_has_a_feed_that_begins(old):
     assert len(feed(old)) == 1
 
 
-def test_payments_have_not_been_asked_about(old):
+def test_payments_were_taken_and_have_not_been_asked_about(old):
     execute(
         old,
         """INSERT INTO account (id, name, email, kind, country, currency, locale, time_zone, balance, ordered, version, created_at)
@@ -86,4 +86,4 @@ def test_payments_have_not_been_asked_about(old):
     schema.upgrade(old)
 
     payment = old.db.get(Payment, "pay_1")
-    assert (payment.tries, payment.trouble) == (0, None)
+    assert (payment.tries, payment.trouble, payment.captured) == (0, None, 100)

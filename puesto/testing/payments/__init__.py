@@ -11,6 +11,7 @@
 Cases for what the provider does not claim in its capabilities are skipped.
 """
 
+from puesto.testing.payments.capturing import CapturingCases
 from puesto.testing.payments.contract import ContractCases
 from puesto.testing.payments.idempotency import IdempotencyCases
 from puesto.testing.payments.kit import Kit, lost_reference, reference, settled
@@ -25,6 +26,14 @@ __all__ = ["PaymentProviderContract", "lost_reference", "reference", "settled"]
 
 
 class PaymentProviderContract(
-    ContractCases, PayingCases, IdempotencyCases, RedirectCases, RefundCases, MethodCases, WebhookCases, MoneyCases
+    ContractCases,
+    PayingCases,
+    IdempotencyCases,
+    RedirectCases,
+    CapturingCases,
+    RefundCases,
+    MethodCases,
+    WebhookCases,
+    MoneyCases,
 ):
     __doc__ = Kit.__doc__

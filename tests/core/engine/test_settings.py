@@ -78,6 +78,7 @@ def test_without_file_and_environment_everything_has_a_default(tmp_path, monkeyp
         "quote_minutes": 30,
         "cart_days": 30,
         "seller": SELLER,
+        "payments": {"capture": "automatic"},
         "plugins": {},
     }
 
@@ -135,6 +136,7 @@ def test_a_file_that_puesto_config_names_must_be_there(tmp_path):
         ("moed = 'live'", {}, "setting moed: there is no such setting"),
         ("", {"PUESTO_DATABSE": "x"}, "setting databse: there is no such setting"),
         ("[seller]\nnom = 'x'", {}, "setting seller.nom: there is no such setting"),
+        ("", {"PUESTO_PAYMENTS__CAPTURE": "later"}, "setting payments.capture: Must be one of: automatic, manual."),
         ("", {"PUESTO_MODE": "production"}, "setting mode: Must be one of: sandbox, live."),
         ("", {"PUESTO_QUOTE_MINUTES": "soon"}, "setting quote_minutes: Not a valid integer."),
         ("", {"PUESTO_SELLER__TIME_ZONE": "Europe/Atlantis"}, "setting seller.time_zone: write an IANA name such as Europe/Madrid"),

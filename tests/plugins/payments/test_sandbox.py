@@ -2,8 +2,10 @@
 
 import logging
 import multiprocessing
+import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from threading import Barrier
 from typing import ClassVar
 from urllib.parse import parse_qsl, urlsplit
@@ -12,10 +14,12 @@ import pytest
 from marshmallow import ValidationError
 
 from plugins.payments.sandbox import SandboxSettings
-from plugins.payments.sandbox_ledger import Charge
+from plugins.payments.sandbox_entries import Charge
+from plugins.payments.sandbox_ledger import SCHEMA
 from puesto import (
     PaymentError,
     PaymentReference,
+    PaymentResult,
     PaymentUnknown,
     ProviderTimeout,
     ProviderUnavailable,
@@ -288,3 +292,16 @@ class TestSandbox(PaymentProviderContract):
         assert (settings["slow_seconds"], settings["gateway_url"]) == (3.0, None)
         with pytest.raises(ValidationError):
             SandboxSettings().load({"slow_seconds": -1})
+
+    def test_books_of_an_older_release_go_on(self, tmp_path):
+        names = "key, ref, payment_id, setup, token, saves, amount, currency, return_url, status"
+        row = "'k', 'sbp_1', 'pay_1', 0, 'tok_ok', 0, 10000, 'EUR', 'https://shop.example', 'captured'"
+        provider = sandbox(tmp_path)
+        path = tmp_path / "sandbox" / "gateway.db"
+        with closing(sqlite3.connect(path)) as books:
+            books.executescript(f"{SCHEMA}; INSERT INTO payment ({names}) VALUES ({row})")
+
+        found = provider.retrieve_payment(PaymentReference("pay_1", eur("100.00"), "k"))
+
+        assert found == PaymentResult("captured", eur("100.00"), "sbp_1")
+        assert provider.charges() == [Charge("k", "pay_1", eur("100.00"), "captured", eur(0))]

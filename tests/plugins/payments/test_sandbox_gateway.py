@@ -16,7 +16,7 @@ import pytest
 from marshmallow import ValidationError
 
 from plugins.payments.sandbox import SandboxSettings
-from plugins.payments.sandbox_ledger import Charge
+from plugins.payments.sandbox_entries import Charge
 from plugins.payments.sandbox_webhooks import sign
 from puesto import (
     PaymentError,
