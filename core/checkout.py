@@ -143,11 +143,12 @@ def _check_choice(engine: Engine, quote: Quote, payment: PaymentChoice | None, p
         return
     if not quote.payment_required:
         raise ValidationFailed("Nothing has to be paid: leave payment out.", pointer="/payment")
-    if payment.provider not in quote.payment_providers:
+    able = quote.payment_providers if payment.payment_method is None else (*quote.payment_providers, *quote.providers.stored)
+    if payment.provider not in able:
         raise ValidationFailed(
             "This cart can be paid with {able}; not with {provider}.",
             pointer="/payment/provider",
-            able=", ".join(quote.payment_providers) or "no provider",
+            able=", ".join(able) or "no provider",
             provider=payment.provider[:64],
         )
     if find_provider(engine, payment.provider).capabilities.on_terms and not purchase_order:

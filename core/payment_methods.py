@@ -46,9 +46,9 @@ def save_at_provider(engine: Engine, account_id: str, caller: Caller, provider_n
     """
     account = find(engine, Account, account_id, caller)
     provider = engine.providers.get(provider_name)
-    if provider is None or not provider.capabilities.save_method:
-        able = ", ".join(p.name for p in engine.providers.values() if p.capabilities.save_method)
-        raise ValidationFailed("Choose a provider that stores methods: {able}.", pointer="/provider", able=able)
+    able = [name for name in engine.offered if engine.providers[name].capabilities.save_method]
+    if provider is None or provider_name not in able:
+        raise ValidationFailed("Choose a provider that stores methods: {able}.", pointer="/provider", able=", ".join(able))
     setup = new_id("set")
     request = PaymentRequest(
         payment_id=setup,

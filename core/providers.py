@@ -1,17 +1,26 @@
-"""Payment providers, as the core calls them: by name, under a deadline, never inside a transaction."""
+"""Payment providers, as the core chooses and calls them: by name, under a deadline, never inside a transaction."""
 
 from __future__ import annotations
 
 import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import is_dataclass
+from dataclasses import dataclass, is_dataclass
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from core.engine.engine import Engine
 from core.errors import PaymentDeclined, PaymentProviderUnavailable
-from core.hooks.payments import PaymentProvider, PaymentUnknown, ProviderMisconfigured, ProviderTimeout, ProviderUnavailable
+from core.hooks.payments import (
+    Capabilities,
+    PayableCart,
+    PaymentProvider,
+    PaymentUnknown,
+    ProviderMisconfigured,
+    ProviderTimeout,
+    ProviderUnavailable,
+    beyond,
+)
 
 log = logging.getLogger("puesto.payments")
 T = TypeVar("T")
@@ -23,6 +32,66 @@ def find_provider(engine: Engine, name: str) -> PaymentProvider:
     if provider is None:
         raise PaymentProviderUnavailable("The payment provider {name} is not enabled.", name=name[:64], extra={"provider": name[:64]})
     return provider
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Who may be asked to pay a cart.
+
+    offered:  names for a new payment, the preferred one first.
+    stored:   names behind these that only charge methods they have stored: providers that are not offered any more.
+    left_out: why the others can't be, as codes by name.
+    failed:   those that could not even say so.
+    """
+
+    offered: tuple[str, ...]
+    stored: tuple[str, ...]
+    left_out: Mapping[str, str]
+    failed: tuple[str, ...]
+
+
+def choose_providers(engine: Engine, cart: PayableCart, *, needs_method: bool) -> Choice:
+    """By the settings, what each provider can, and what plugins say. Raises PluginFailed.
+
+    needs_method: a method is stored on this occasion.
+    """
+    left_out: dict[str, str] = {}
+    failed = []
+    for name in dict.fromkeys((*engine.offered, *engine.providers)):
+        try:
+            reason = _reason_against(engine, name, cart, needs_method)
+        except Exception:  # a provider's fault is no reason to refuse the other ones
+            log.exception("provider %s raised in refusal", name)
+            reason = "plugin_failed"
+            failed.append(name)
+        if reason is not None:
+            left_out[name] = reason
+    able = tuple(name for name in dict.fromkeys((*engine.offered, *engine.providers)) if name not in left_out)
+    able = _as_plugins_say(engine, cart, able, left_out)
+    stored = tuple(name for name in able if name not in engine.offered)
+    left_out |= dict.fromkeys(stored, "stored_methods_only")
+    return Choice(tuple(name for name in able if name in engine.offered), stored, left_out, tuple(failed))
+
+
+def _reason_against(engine: Engine, name: str, cart: PayableCart, needs_method: bool) -> str | None:
+    provider, rule = engine.providers[name], engine.settings["payments"]["rules"].get(name)
+    if needs_method and not provider.capabilities.save_method:
+        return "stores_no_methods"
+    reason = provider.refusal(cart)
+    if reason is not None or rule is None:
+        return reason
+    if ("corporate" if cart.corporate else "self_service") not in rule["accounts"]:
+        return "account_kind_unsupported"
+    return beyond(Capabilities(rule["currencies"], rule["countries"], rule["minimum"], rule["maximum"]), cart)
+
+
+def _as_plugins_say(engine: Engine, cart: PayableCart, able: tuple[str, ...], left_out: dict[str, str]) -> tuple[str, ...]:
+    """What every plugin leaves, in the order of the first that answers."""
+    order = None
+    for plugin, wanted in engine.plugins.collect("find_payment_providers", cart=cart, providers=able).answers:
+        order = tuple(dict.fromkeys(wanted)) if order is None else order
+        left_out |= {name: f"plugin:{plugin}" for name in able if name not in wanted and name not in left_out}
+    return tuple(name for name in (able if order is None else order) if name in able and name not in left_out)
 
 
 def call_provider(engine: Engine, provider: PaymentProvider, answer: type[T], call: Callable[[], T], *, looks_up: bool = False) -> T:

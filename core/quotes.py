@@ -6,7 +6,6 @@ paid for stands in each line's `fulfilment` and `items`, so that what was shown 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
@@ -27,6 +26,7 @@ from core.hooks.payments import PayableCart
 from core.hooks.products import text
 from core.hooks.tax import LineTax, Party, TaxDecision, TaxLine
 from core.payment_methods import default_method
+from core.providers import Choice, choose_providers
 from core.rules.billing_plan import Billing, Derivation, Rounding, bill_renewal, bill_start
 from core.rules.money import Money, total, zero
 from core.rules.periods import Period
@@ -35,7 +35,6 @@ from core.subscriptions import CHANGEABLE, Subscription, pending_changes
 from core.tax import buyer_of, decide_tax, kept, tax_at
 from core.terms import Terms, bill_terms, renewal_terms
 
-log = logging.getLogger("puesto.quotes")
 RENEWAL = "renewal"
 
 
@@ -72,12 +71,16 @@ class Quote:
     credit_left: Money
     payment_required: bool
     needs_method: bool
-    payment_providers: tuple[str, ...]
+    providers: Choice
     tax_decision: TaxDecision
     issued_at: datetime
     expires_at: datetime
     warnings: tuple[CartWarning, ...] = ()
     seal: str = field(default="")
+
+    @property
+    def payment_providers(self) -> tuple[str, ...]:
+        return self.providers.offered
 
 
 @dataclass(frozen=True)
@@ -152,8 +155,9 @@ def _sum_up(
     balance, due = Money(account.balance if account else 0, currency), max(net + tax, zero(currency))
     used = min(balance, due)
     needs_method = any(q.needs_method for q in quoted) and not (account and default_method(engine, account.id))
-    payable = PayableCart(due - used, buyer.country, account is not None and account.kind == "corporate", caller.staff)
-    providers, skipped = _providers(engine, payable, needs_method)
+    corporate = account is not None and account.kind == "corporate"
+    payable = PayableCart(due - used, buyer.country, corporate, caller.staff, account.id if account else None)
+    providers = choose_providers(engine, payable, needs_method=needs_method)
     quote = Quote(
         lines=quoted,
         net=net,
@@ -164,13 +168,17 @@ def _sum_up(
         credit_left=balance - used + max(-(net + tax), zero(currency)),
         payment_required=bool(due - used) or needs_method,
         needs_method=needs_method,
-        payment_providers=providers,
+        providers=providers,
         tax_decision=decision,
         issued_at=now,
         expires_at=now + timedelta(minutes=engine.settings["quote_minutes"]),
-        warnings=(*warnings, *skipped),
+        warnings=(*warnings, *map(_skipped, providers.failed)),
     )
     return _sealed(quote)
+
+
+def _skipped(provider: str) -> CartWarning:
+    return CartWarning("plugin-skipped", "/payment_providers", Message("The plugin {plugin} failed.", {"plugin": provider}))
 
 
 def quote_document(quote: Quote) -> dict[str, Any]:
@@ -339,22 +347,6 @@ def _sold(terms: Terms) -> dict[str, Any]:
         "currency": terms.price.currency,
         "price": price_document(terms.price),
     }
-
-
-# --- the whole
-
-
-def _providers(engine: Engine, cart: PayableCart, needs_method: bool) -> tuple[tuple[str, ...], list[CartWarning]]:
-    """Who may be asked to pay this, in the order of the settings; and a warning for each that could not even say so."""
-    able, skipped = [], []
-    for name, provider in engine.providers.items():
-        try:
-            if (not needs_method or provider.capabilities.save_method) and provider.refusal(cart) is None:
-                able.append(name)
-        except Exception:  # a provider's fault is no reason to refuse the other ones
-            log.exception("provider %s raised in refusal", name)
-            skipped.append(CartWarning("plugin-skipped", "/payment_providers", Message("The plugin {plugin} failed.", {"plugin": name})))
-    return tuple(able), skipped
 
 
 # --- the seal

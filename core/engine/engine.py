@@ -25,7 +25,7 @@ from core.engine.plugins import (
     find_plugins,
     misnamed_plugins,
 )
-from core.engine.registry import Registry, collect_products, collect_providers
+from core.engine.registry import Registry, collect_products, collect_providers, offered_providers
 from core.engine.settings import load_settings
 from core.engine.sqlite import Sqlite
 from core.engine.tables import collect_tables
@@ -55,6 +55,8 @@ class Engine:
     clock:    None: the machine's clock in live mode, a movable one in sandbox mode.
     plugins:  further plugins by name, beside the installed ones: modules, or classes made with a PluginContext.
 
+    `providers` are all payment providers by name; `offered` the names of those that new payments go to, the preferred one first.
+
     Raises SettingsInvalid, in one line that names what is wrong, or PluginFailed where a plugin fails as it registers.
     """
 
@@ -76,6 +78,7 @@ class Engine:
         self.plugins.finish()
         self.products: Registry = collect_products(self.plugins)
         self.providers = collect_providers(self.plugins)
+        self.offered = offered_providers(self.providers, self.settings["payments"])
         self.tables = collect_tables(self.plugins)
 
     @property

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from core.engine.plugins import Plugins, plugin_failed
 from core.errors import SettingsInvalid
@@ -44,6 +46,20 @@ def collect_providers(plugins: Plugins) -> dict[str, PaymentProvider]:
                 raise _clash(plugin, "payment provider", provider.name)
             providers[provider.name] = provider
     return providers
+
+
+def offered_providers(providers: Mapping[str, PaymentProvider], settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the providers that new payments go to, in the order of the settings. Raises SettingsInvalid for one that is not there."""
+    named = [("providers", name) for name in settings["providers"] or ()]
+    for setting, name in named + [(f"rules.{name}", name) for name in settings["rules"]]:
+        if name not in providers:
+            raise SettingsInvalid(
+                "setting payments.{setting}: no plugin brings a provider {name} in this mode, only {there}; is it enabled, and set up?",
+                setting=setting,
+                name=name,
+                there=", ".join(providers) or "none at all",
+            )
+    return tuple(providers if settings["providers"] is None else dict.fromkeys(settings["providers"]))
 
 
 def _check_provider(plugin: str, provider: PaymentProvider) -> None:

@@ -20,6 +20,7 @@ from core.errors import SettingsInvalid
 ENVIRONMENT_PREFIX = "PUESTO_"
 # These steer where settings come from, or how we are watched; they are no settings themselves.
 NOT_SETTINGS = {"PUESTO_CONFIG", "PUESTO_TRACE"}
+ACCOUNT_KINDS = ("self_service", "corporate")
 
 
 class Secret:
@@ -73,11 +74,14 @@ def _check_tables(value: Mapping[str, Any]) -> None:
             raise ValidationError({name: ["the settings of a plugin are a table"]})
 
 
+_check_country = validate.Regexp(r"[A-Z]{2}\Z", error="write an ISO 3166-1 code such as ES")
+
+
 class SellerSettings(Schema):
     """Who sells: printed on invoices, and the home country of tax."""
 
     name = fields.String(load_default="Puesto Demo, S.L.")
-    country = fields.String(load_default="ES", validate=validate.Regexp(r"[A-Z]{2}\Z", error="write an ISO 3166-1 code such as ES"))
+    country = fields.String(load_default="ES", validate=_check_country)
     address = fields.String(load_default="Calle Mayor 1, 28013 Madrid")
     email = fields.Email(load_default="billing@puesto.example")
     tax_id = fields.String(load_default="ESB99286320")
@@ -85,10 +89,27 @@ class SellerSettings(Schema):
     currency = fields.String(load_default="EUR", validate=_check_currency)
 
 
+class ProviderRuleSettings(Schema):
+    """When a provider is offered, beyond what it says of itself: `[payments.rules.NAME]`. Amounts in minor units by currency."""
+
+    currencies = fields.List(fields.String(validate=_check_currency), load_default=None)
+    countries = fields.List(fields.String(validate=_check_country), load_default=None)
+    minimum = fields.Dict(fields.String(validate=_check_currency), fields.Integer(strict=True), load_default=dict)
+    maximum = fields.Dict(fields.String(validate=_check_currency), fields.Integer(strict=True), load_default=dict)
+    accounts = fields.List(fields.String(validate=validate.OneOf(ACCOUNT_KINDS)), load_default=list(ACCOUNT_KINDS))
+
+
 class PaymentsSettings(Schema):
-    """capture: `automatic` takes the money as an order is placed; `manual` only sets it aside, where the provider can."""
+    """How carts are paid.
+
+    capture:   `automatic` takes the money as an order is placed; `manual` only sets it aside, where the provider can.
+    providers: names of those that new payments go to, the preferred one first; null: all that plugins bring, in the plugins' order.
+    rules:     by a provider's name, when it is offered.
+    """
 
     capture = fields.String(load_default="automatic", validate=validate.OneOf(["automatic", "manual"]))
+    providers = fields.List(fields.String(), load_default=None, allow_none=True)
+    rules = fields.Dict(fields.String(), fields.Nested(ProviderRuleSettings), load_default=dict)
 
 
 class CoreSettings(Schema):
@@ -194,5 +215,6 @@ def _first(problem: Any, path: str) -> tuple[str, str]:
             problem = problem[0]
         else:
             name, problem = next(iter(problem.items()))
-            path = path if name == "_schema" else f"{path}.{name}".lstrip(".")
+            # A table whose names are free, as of providers, has its messages one level down, under `value`.
+            path = path if name in ("_schema", "value") else f"{path}.{name}".lstrip(".")
     return path, "there is no such setting" if problem == "Unknown field." else problem

@@ -95,12 +95,29 @@ class Capabilities:
 
 @dataclass(frozen=True)
 class PayableCart:
-    """What a provider may look at to say whether it takes this cart. `staff`: the order is placed by the seller's staff."""
+    """What is looked at to say who may be asked to pay a cart.
+
+    corporate: what kind of account it is; staff: the order is placed by the seller's staff.
+    account:   its id; None: the cart has no account yet.
+    """
 
     amount: Money
     country: str
     corporate: bool
     staff: bool
+    account: str | None = None
+
+
+def beyond(bounds: Capabilities, cart: PayableCart) -> str | None:
+    """A reason code why a cart is outside the currencies, countries and amounts of `bounds`; None: it is inside."""
+    amount, currency = cart.amount.amount, cart.amount.currency
+    if bounds.currencies is not None and currency not in bounds.currencies:
+        return "currency_unsupported"
+    if bounds.countries is not None and cart.country not in bounds.countries:
+        return "country_unsupported"
+    if amount and amount < bounds.minimum.get(currency, amount):
+        return "amount_too_small"
+    return "amount_too_large" if amount > bounds.maximum.get(currency, amount) else None
 
 
 @dataclass(frozen=True)
@@ -315,14 +332,7 @@ class PaymentProvider:
 
         By the capabilities; a provider with further conditions asks this first: `super().refusal(cart) or ...`.
         """
-        can, amount, currency = self.capabilities, cart.amount.amount, cart.amount.currency
-        if can.currencies is not None and currency not in can.currencies:
-            return "currency_unsupported"
-        if can.countries is not None and cart.country not in can.countries:
-            return "country_unsupported"
-        if amount and amount < can.minimum.get(currency, amount):
-            return "amount_too_small"
-        return "amount_too_large" if amount > can.maximum.get(currency, amount) else None
+        return beyond(self.capabilities, cart)
 
     def check_health(self) -> None:
         """Talk to the provider in the cheapest way that proves the credentials good. By default there is nothing to ask.
@@ -400,4 +410,19 @@ class PaymentHooks:
         Returns: provider objects whose names no other plugin uses.
         Errors:  anything raised stops the start and names the plugin.
         Failure: closed - the engine does not start.
+        """
+
+    @hookspec(failure="closed")
+    def find_payment_providers(self, cart: PayableCart, providers: tuple[str, ...]) -> list[str] | None:
+        """Narrow or reorder the providers that a cart may be paid with: by risk, by cost, by what was agreed with a customer.
+
+        Called:    when a cart is quoted and again when it is ordered; no network calls here.
+        cart:      what is to be paid, and by whom.
+        providers: names of those that take it, in the order of the settings; the last of them may be some that are not offered any
+                   more, and only charge methods they have stored.
+        Returns:   the names that remain, the preferred one first. A cart can be paid with what every plugin leaves, in the order
+                   of the first that answers; a name that is not among `providers` counts for nothing.
+        None:      nothing to say.
+        Errors:    anything raised is a bug of the plugin.
+        Failure:   closed - the request fails and names the plugin: a provider that it would have ruled out must not be charged.
         """

@@ -25,9 +25,12 @@ from puesto import (
 
 
 class InvoiceTermsSettings(Schema):
-    """net_days: days from the order to the day by which the invoice is to be paid."""
+    """net_days:  days from the order to the day by which the invoice is to be paid.
+    preferred: whether terms come first among the providers, wherever they are granted.
+    """
 
     net_days = fields.Integer(load_default=30, validate=validate.OneOf([14, 30]))
+    preferred = fields.Boolean(load_default=False)
 
 
 class InvoiceTerms(PaymentProvider):
@@ -84,6 +87,13 @@ class InvoiceTermsPlugin:
     @hookimpl
     def register_payment_providers(self) -> list[PaymentProvider]:
         return [InvoiceTerms(self._context)]
+
+    @hookimpl
+    def find_payment_providers(self, providers: tuple[str, ...]) -> list[str] | None:
+        terms = InvoiceTerms.name
+        if terms not in providers or not self._context.settings["preferred"]:
+            return None
+        return [terms, *(name for name in providers if name != terms)]
 
 
 def _authorized(amount: Money, key: str, due_on: date) -> PaymentResult:

@@ -90,7 +90,12 @@ def a_month_later(*, stored):
 
 AT_START = ("register_products", "register_payment_providers", "register_tables")
 ON_THE_COMMAND_LINE = ("register_commands",)
-CLOSED = {"calculate_tax": [review], "find_tax_rate": [review], "validate_tax_id": [put_number, open_account]}
+CLOSED = {
+    "calculate_tax": [review],
+    "find_tax_rate": [review],
+    "validate_tax_id": [put_number, open_account],
+    "find_payment_providers": [review],
+}
 SKIPPED = ("find_cart_warnings",)
 NEWS = {  # what makes the news, and what is answered although somebody can't bear to hear them
     "order_completed": (buy, 201),

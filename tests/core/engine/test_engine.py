@@ -270,7 +270,7 @@ def test_what_is_wrong_with_one_plugin_is_told_with_it_and_spoils_no_other(setti
         (True, (), "plugin broken can't be imported: RuntimeError: broken"),
         (True, ("calculate_taks",), "plugin misspelt: unknown hook 'calculate_taks'"),
         (True, (), "plugin empty: its entry point leads to None"),
-        (True, ("register_payment_providers",), "setting plugins.invoice_terms.x: there is no such setting"),
+        (True, ("find_payment_providers", "register_payment_providers"), "setting plugins.invoice_terms.x: there is no such setting"),
         (True, ("register_commands", "register_payment_providers"), "setting plugins.sandbox.slow_seconds: Not a valid number."),
         (True, ("find_tax_rate",), None),
     ]

@@ -78,7 +78,7 @@ def test_without_file_and_environment_everything_has_a_default(tmp_path, monkeyp
         "quote_minutes": 30,
         "cart_days": 30,
         "seller": SELLER,
-        "payments": {"capture": "automatic"},
+        "payments": {"capture": "automatic", "providers": None, "rules": {}},
         "plugins": {},
     }
 
