@@ -133,9 +133,12 @@ def save_method() -> Any:
     return _begin(setup=True)
 
 
-@api.delete("/methods/<reference>")
-def delete_method(reference: str) -> Any:
-    _ledger().delete_method(reference)
+@api.post("/methods/delete")
+def delete_method() -> Any:
+    try:
+        _ledger().delete_method(request.get_json()["reference"])
+    except (KeyError, TypeError) as error:
+        raise BadRequest(f"no method: {error}") from error
     return "", 204
 
 

@@ -62,7 +62,7 @@ class RemoteSandbox(PaymentProvider):
         return self._call(_result, "POST", "/methods", json=asdict(request))
 
     def delete_method(self, reference: str) -> None:
-        self._call(lambda _: None, "DELETE", f"/methods/{quote(reference, safe='')}")
+        self._call(lambda _: None, "POST", "/methods/delete", json={"reference": reference})  # addresses get into logs
 
     def retrieve_payment(self, payment: PaymentReference) -> PaymentResult:
         by = {"ref": payment.provider_ref} if payment.provider_ref else {"key": payment.idempotency_key}

@@ -11,7 +11,8 @@
 Cases for what the provider does not claim in its capabilities are skipped.
 """
 
-from puesto.testing.payments.capturing import CapturingCases
+from puesto.testing.payments.captures import CaptureCases
+from puesto.testing.payments.changes import ChangeCases
 from puesto.testing.payments.contract import ContractCases
 from puesto.testing.payments.idempotency import IdempotencyCases
 from puesto.testing.payments.kit import Kit, lost_reference, reference, settled
@@ -20,6 +21,8 @@ from puesto.testing.payments.money import MoneyCases
 from puesto.testing.payments.paying import PayingCases
 from puesto.testing.payments.redirects import RedirectCases
 from puesto.testing.payments.refunds import RefundCases
+from puesto.testing.payments.scripts import ScriptCases
+from puesto.testing.payments.settlement import SettlementCases
 from puesto.testing.payments.webhooks import WebhookCases
 
 __all__ = ["PaymentProviderContract", "lost_reference", "reference", "settled"]
@@ -30,10 +33,13 @@ class PaymentProviderContract(
     PayingCases,
     IdempotencyCases,
     RedirectCases,
-    CapturingCases,
+    ScriptCases,
+    CaptureCases,
     RefundCases,
     MethodCases,
+    SettlementCases,
     WebhookCases,
+    ChangeCases,
     MoneyCases,
 ):
     __doc__ = Kit.__doc__

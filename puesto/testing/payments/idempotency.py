@@ -27,7 +27,7 @@ class IdempotencyCases(Kit):
 
     def test_the_same_refund_from_many_threads_gives_back_once(self, provider: PaymentProvider) -> None:
         self.need(provider, "refund")
-        refund = self.refund(*self.pay(provider), self.amount())
+        refund = self.refund(*self.paid(provider), self.amount())
 
         with ThreadPoolExecutor(8) as threads:
             refs = {result.provider_ref for result in threads.map(provider.refund_payment, [refund] * 8)}
@@ -62,7 +62,7 @@ class IdempotencyCases(Kit):
     def test_a_payment_whose_answer_was_lost_can_be_refunded(self, provider: PaymentProvider) -> None:
         self.need(provider, "refund")
         self.need_books(provider)
-        refund = self.refund(*self.pay(provider), self.amount())
+        refund = self.refund(*self.paid(provider), self.amount())
 
         result = provider.refund_payment(replace(refund, payment=replace(refund.payment, provider_ref=None, data={})))
 

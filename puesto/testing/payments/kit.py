@@ -29,28 +29,64 @@ class Kit:
     declined_tokens: token -> the code it is declined with.
     action_token:    asks for a redirect, then pays. Needed where `redirect` is claimed.
     refused_action_token: asks for a redirect, then is declined with authentication_failed.
+    script_token:    asks for the provider's script, then pays. Needed where `client_confirm` is claimed.
+    failing_token:   `processing` like the good one, and then the money does not come. For `async_settlement`.
     lost_token:      pays, and then no answer comes: ProviderTimeout.
     unavailable_token: the provider can't be reached: ProviderUnavailable.
     currency:        of the amounts that most cases use.
-    secrets:         what no repr may show: the provider's keys. Tokens and stored methods are looked for in any case.
+    secrets:         what may show nowhere: the provider's keys. Tokens and stored methods are looked for in any case.
     """
 
     good_token: ClassVar[str | None] = None
     declined_tokens: ClassVar[Mapping[str, str]] = {}
     action_token: ClassVar[str | None] = None
     refused_action_token: ClassVar[str | None] = None
+    script_token: ClassVar[str | None] = None
+    failing_token: ClassVar[str | None] = None
     lost_token: ClassVar[str | None] = None
     unavailable_token: ClassVar[str | None] = None
     currency: ClassVar[str] = "EUR"
     secrets: ClassVar[Iterable[str]] = ()
 
+    # --- what happens outside the provider: override what its capabilities need
+
     def buyer_acts(self, provider: PaymentProvider, result: PaymentResult) -> Mapping[str, Any]:
-        """Do what the buyer does at `result.action.url`, and answer the query parameters they bring back. Override where needed."""
+        """Do what the buyer does at `result.action`, its page or its script, and answer what they bring back: `client_data`."""
         return {}
 
-    def webhook(self, provider: PaymentProvider, request: PaymentRequest, result: PaymentResult) -> tuple[Mapping[str, str], bytes]:
-        """Headers and body that the provider sends of a payment, signed just now. Override where `webhooks` is claimed."""
+    def buyer_gives_up(self, provider: PaymentProvider, result: PaymentResult) -> Mapping[str, Any]:
+        """Press the page's way out, and answer what the buyer brings back."""
+        raise NotImplementedError
+
+    def money_arrives(self, provider: PaymentProvider, request: PaymentRequest, result: PaymentResult) -> None:
+        """Let the bank settle what waits for it, or with `failing_token` send it back. Needed where `async_settlement` is claimed."""
+        raise NotImplementedError("async_settlement is claimed: override `money_arrives`")
+
+    def webhook(
+        self,
+        provider: PaymentProvider,
+        request: PaymentRequest,
+        result: PaymentResult,
+        *,
+        type: str | None = None,
+        old_secret: bool = False,
+    ) -> tuple[Mapping[str, str], bytes]:
+        """Headers and body that the provider sends of a payment, signed just now. Needed where `webhooks` is claimed.
+
+        type:       in place of the one that fits the result: something that the provider has never heard of.
+        old_secret: sign with the secret that was good before the keys were rotated.
+        """
         raise NotImplementedError("webhooks is claimed: override `webhook`")
+
+    def refund_outside(self, provider: PaymentProvider, request: PaymentRequest, result: PaymentResult, amount: Money) -> None:
+        """Give money back in the provider's own dashboard."""
+        raise NotImplementedError
+
+    def dispute(self, provider: PaymentProvider, request: PaymentRequest, result: PaymentResult, status: str) -> None:
+        """Let the buyer's bank open a dispute about the whole payment (`opened`), or decide it (`won`, `lost`: by the seller)."""
+        raise NotImplementedError
+
+    # --- helpers, also for a provider's own cases
 
     def amount(self, minor_units: int = 100_00) -> Money:
         return Money(minor_units, self.currency)
@@ -73,9 +109,24 @@ class Kit:
         request = self.request(**changes)
         return request, provider.initiate_payment(request)
 
+    def paid(self, provider: PaymentProvider, **changes: Any) -> tuple[PaymentRequest, PaymentResult]:
+        """A payment with all that follows, to its end."""
+        request, result = self.pay(provider, **changes)
+        return request, self.finish(provider, request, result)
+
+    def finish(self, provider: PaymentProvider, request: PaymentRequest, result: PaymentResult) -> PaymentResult:
+        """What becomes of a payment once the buyer has taken the further step, and the bank has settled it."""
+        if result.action is not None and result.action.type != "display":
+            result = provider.confirm_payment(reference(request, result), self.buyer_acts(provider, result))
+        if not provider.capabilities.async_settlement or result.status not in ("processing", "requires_action"):
+            return result
+        self.money_arrives(provider, request, result)
+        return provider.retrieve_payment(reference(request, result))
+
     def store(self, provider: PaymentProvider, **changes: Any) -> str:
         """Store a method and answer its reference."""
-        stored = provider.save_method(self.request(amount=self.amount(0), **changes)).saved_method
+        request = self.request(amount=self.amount(0), **changes)
+        stored = self.finish(provider, request, provider.save_method(request)).saved_method
         assert stored is not None
         return stored.reference
 
@@ -86,6 +137,10 @@ class Kit:
     def need(self, provider: PaymentProvider, capability: str) -> None:
         if not getattr(provider.capabilities, capability):
             pytest.skip(f"{provider.name} does not claim {capability}")
+
+    def need_override(self, name: str) -> None:
+        if getattr(type(self), name) is getattr(Kit, name):
+            pytest.skip(f"{name} is not overridden")
 
     def need_books(self, provider: PaymentProvider) -> None:
         if provider.capabilities.on_terms:  # a lost answer may as well be given anew

@@ -26,7 +26,7 @@ class MethodCases(Kit):
     def test_a_token_is_stored_while_it_pays(self, provider: PaymentProvider) -> None:
         self.need(provider, "save_method")
 
-        _, first = self.pay(provider, save_method=True)
+        _, first = self.paid(provider, save_method=True)
         assert first.saved_method is not None
         _, second = self.pay(provider, token=None, method=first.saved_method.reference)
 

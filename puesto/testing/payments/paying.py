@@ -10,7 +10,7 @@ from puesto.testing.payments.kit import Kit, lost_reference, reference, settled
 
 class PayingCases(Kit):
     def test_a_payment_is_settled_in_full(self, provider: PaymentProvider) -> None:
-        request, result = self.pay(provider)
+        request, result = self.paid(provider)
 
         assert (result.status, result.amount, result.error, result.action) == (settled(provider), request.amount, None, None)
         assert result.provider_ref
@@ -48,14 +48,14 @@ class PayingCases(Kit):
             provider.retrieve_payment(lost_reference(request))
 
     def test_confirming_what_is_settled_already_changes_nothing(self, provider: PaymentProvider) -> None:
-        request, result = self.pay(provider)
+        request, result = self.paid(provider)
 
         assert provider.confirm_payment(reference(request, result), {}) == result
         assert provider.retrieve_payment(reference(request, result)) == result
 
     def test_what_is_paid_can_not_be_canceled(self, provider: PaymentProvider) -> None:
         self.need(provider, "cancel")
-        request, result = self.pay(provider)
+        request, result = self.paid(provider)
 
         assert provider.cancel_payment(reference(request, result)) == result
 

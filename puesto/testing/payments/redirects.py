@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from puesto import PaymentProvider
@@ -16,6 +17,7 @@ class RedirectCases(Kit):
 
         assert (result.status, result.amount.amount) == ("requires_action", 0)
         assert result.action is not None and (result.action.type, str(result.action.url)[:4]) == ("redirect", "http")
+        assert result.action.expires_at is None or result.action.expires_at.tzinfo is not None
         assert provider.initiate_payment(request) == result
         assert provider.retrieve_payment(reference(request, result)) == result
 
@@ -26,7 +28,9 @@ class RedirectCases(Kit):
 
         confirmed = provider.confirm_payment(reference(request, result), came_back)
 
-        assert confirmed == replace(result, status=settled(provider), amount=request.amount, action=None, data=confirmed.data)
+        assert confirmed == replace(
+            result, status=settled(provider), amount=request.amount, action=None, data=confirmed.data, captured=confirmed.captured
+        )
         assert provider.confirm_payment(reference(request, confirmed), came_back) == confirmed
         assert provider.initiate_payment(request) == confirmed
         assert provider.retrieve_payment(reference(request, confirmed)) == confirmed
@@ -56,3 +60,39 @@ class RedirectCases(Kit):
         assert provider.confirm_payment(reference(request, result), came_back) == canceled
         assert provider.cancel_payment(lost_reference(request)) == canceled
         assert provider.retrieve_payment(reference(request, result)) == canceled
+
+    def test_a_buyer_who_returns_twice_at_once_is_charged_once(self, provider: PaymentProvider) -> None:
+        self.need(provider, "redirect")
+        request, result = self.pay(provider, token=self.action_token)
+        payment, came_back = reference(request, result), self.buyer_acts(provider, result)
+
+        with ThreadPoolExecutor(8) as threads:
+            confirmed = list(threads.map(lambda _: provider.confirm_payment(payment, came_back), range(8)))
+
+        assert confirmed == [provider.retrieve_payment(payment)] * 8
+        assert (confirmed[0].status, confirmed[0].amount) == (settled(provider), request.amount)
+
+    def test_a_buyer_who_gives_up_has_paid_nothing(self, provider: PaymentProvider) -> None:
+        self.need(provider, "redirect")
+        self.need_override("buyer_gives_up")
+        request, result = self.pay(provider, token=self.action_token)
+        came_back = self.buyer_gives_up(provider, result)
+
+        given_up = provider.confirm_payment(reference(request, result), came_back)
+
+        assert (given_up.status in ("requires_action", "declined", "canceled"), given_up.amount.amount) == (True, 0)
+        assert provider.retrieve_payment(reference(request, result)) == given_up
+        if provider.capabilities.cancel and given_up.status == "requires_action":
+            assert provider.cancel_payment(reference(request, result)).status == "canceled"
+
+    def test_an_abandoned_redirect_is_ended_by_the_key(self, provider: PaymentProvider) -> None:
+        """The buyer never comes back, and the engine never got the answer that sent them away."""
+        self.need(provider, "cancel")
+        self.need(provider, "redirect")
+        request, _ = self.pay(provider, token=self.action_token)
+
+        canceled = provider.cancel_payment(lost_reference(request))
+
+        assert (canceled.status, canceled.amount.amount) == ("canceled", 0)
+        assert provider.retrieve_payment(lost_reference(request)) == canceled
+        assert provider.initiate_payment(request) == canceled

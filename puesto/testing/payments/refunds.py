@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from puesto import PaymentProvider
 from puesto.testing.payments.kit import Kit, reference
 
@@ -9,7 +11,7 @@ from puesto.testing.payments.kit import Kit, reference
 class RefundCases(Kit):
     def test_a_full_refund_gives_everything_back_once(self, provider: PaymentProvider) -> None:
         self.need(provider, "refund")
-        refund = self.refund(*self.pay(provider), self.amount())
+        refund = self.refund(*self.paid(provider), self.amount())
 
         result = provider.refund_payment(refund)
 
@@ -19,7 +21,7 @@ class RefundCases(Kit):
 
     def test_partial_refunds_go_up_to_the_payment_and_no_further(self, provider: PaymentProvider) -> None:
         self.need(provider, "partial_refund")
-        paid = self.pay(provider)
+        paid = self.paid(provider)
         parts = [self.amount(40_00), self.amount(40_00), self.amount(20_00)]
 
         results = [provider.refund_payment(self.refund(*paid, part)) for part in parts]
@@ -32,7 +34,7 @@ class RefundCases(Kit):
 
     def test_a_refund_beyond_the_payment_fails_and_takes_nothing(self, provider: PaymentProvider) -> None:
         self.need(provider, "refund")
-        paid = self.pay(provider)
+        paid = self.paid(provider)
 
         too_much = provider.refund_payment(self.refund(*paid, self.amount(100_01)))
 
@@ -41,8 +43,11 @@ class RefundCases(Kit):
 
     def test_a_refund_leaves_the_payment_as_it_was(self, provider: PaymentProvider) -> None:
         self.need(provider, "refund")
-        request, result = self.pay(provider)
+        request, result = self.paid(provider)
+        refund = self.refund(request, result, self.amount())
 
-        provider.refund_payment(self.refund(request, result, self.amount()))
+        provider.refund_payment(refund)
 
-        assert provider.retrieve_payment(reference(request, result)) == result
+        found = provider.retrieve_payment(reference(request, result))
+        assert replace(found, refunds=()) == result
+        assert [(each.refund_id, each.amount) for each in found.refunds] in ([], [(refund.refund_id, refund.amount)])

@@ -64,16 +64,22 @@ class TestSandboxOverHttp(PaymentProviderContract):
         return gateway.provider()
 
     def buyer_acts(self, provider, result):
-        back = decide(result.action.url).headers["location"]
+        return self.decide(result, "approve")
+
+    def buyer_gives_up(self, provider, result):
+        return self.decide(result, "decline")
+
+    def decide(self, result, decision):
+        back = decide(result.action.url, decision).headers["location"]
         return {name: values[0] for name, values in parse_qs(urlsplit(back).query).items()}
 
-    def webhook(self, provider, request, result):
+    def webhook(self, provider, request, result, *, type=None, old_secret=False):
         data = {"payment_id": request.payment_id, "provider_ref": result.provider_ref, "refund_id": None, "amount": asdict(result.amount)}
         now = datetime.now(UTC)
-        body = json.dumps({"type": f"payment.{result.status}", "timestamp": now.isoformat(), "data": data}).encode()
-        timestamp = str(int(now.timestamp()))
-        signature = sign(WEBHOOK_SECRETS[1], "evt_1", timestamp, body)
-        return {"webhook-id": "evt_1", "webhook-timestamp": timestamp, "webhook-signature": signature}, body
+        body = json.dumps({"type": type or f"payment.{result.status}", "timestamp": now.isoformat(), "data": data}).encode()
+        event_id, timestamp = f"evt_{request.payment_id}", str(int(now.timestamp()))
+        signature = sign(WEBHOOK_SECRETS[1 if old_secret else 0], event_id, timestamp, body)
+        return {"webhook-id": event_id, "webhook-timestamp": timestamp, "webhook-signature": signature}, body
 
     # --- tokens that behave at the gateway
 

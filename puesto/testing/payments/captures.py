@@ -12,7 +12,7 @@ from puesto import CaptureRequest, Money, PaymentProvider, PaymentRequest, Payme
 from puesto.testing.payments.kit import Kit, lost_reference, reference
 
 
-class CapturingCases(Kit):
+class CaptureCases(Kit):
     def test_money_is_set_aside_and_not_taken(self, provider: PaymentProvider) -> None:
         request, result = self.set_aside(provider)
 
@@ -38,6 +38,14 @@ class CapturingCases(Kit):
         assert figures(provider.retrieve_payment(reference(request, result))) == figures(taken)
 
     def test_a_capture_under_the_same_key_takes_once(self, provider: PaymentProvider) -> None:
+        asked = self.capture(*self.set_aside(provider), self.amount(), final=True)
+
+        taken = [figures(provider.capture_payment(asked)) for _ in range(2)]
+
+        assert taken == [("captured", self.amount(), self.amount())] * 2
+        assert figures(provider.retrieve_payment(asked.payment)) == taken[0]
+
+    def test_a_part_under_the_same_key_from_many_threads_is_taken_once(self, provider: PaymentProvider) -> None:
         self.need(provider, "partial_capture")
         asked = self.capture(*self.set_aside(provider), self.amount(40_00))
 
@@ -75,6 +83,14 @@ class CapturingCases(Kit):
 
         assert figures(taken) == figures(more) == ("captured", self.amount(), self.amount(40_00))
 
+    def test_more_than_was_set_aside_takes_nothing(self, provider: PaymentProvider) -> None:
+        request, result = self.set_aside(provider)
+
+        too_much = provider.capture_payment(self.capture(request, result, self.amount(100_01), final=True))
+
+        assert figures(too_much) == ("authorized", self.amount(), self.amount(0))
+        assert provider.retrieve_payment(reference(request, result)) == result
+
     def test_more_than_is_left_takes_nothing(self, provider: PaymentProvider) -> None:
         self.need(provider, "partial_capture")
         paid = self.set_aside(provider)
@@ -110,6 +126,15 @@ class CapturingCases(Kit):
         provider.capture_payment(self.capture(request, result, self.amount(), final=True))
 
         assert figures(provider.cancel_payment(reference(request, result))) == ("captured", self.amount(), self.amount())
+
+    def test_of_which_a_part_was_taken_can_not_be_let_go(self, provider: PaymentProvider) -> None:
+        self.need(provider, "partial_capture")
+        request, result = self.set_aside(provider)
+        provider.capture_payment(self.capture(request, result, self.amount(40_00)))
+
+        kept = provider.cancel_payment(reference(request, result))
+
+        assert figures(kept) == ("partially_captured", self.amount(), self.amount(40_00))
 
     def test_what_was_not_taken_can_not_be_refunded(self, provider: PaymentProvider) -> None:
         self.need(provider, "refund")
