@@ -252,8 +252,9 @@ def _fall_past_due(engine: Engine, order: Order) -> None:
     """To be tried again at once where another method has been stored while this one was being charged."""
     tried, usable = payment_of(engine, order), default_method(engine, order.account)
     another = tried is not None and usable is not None and tried.method not in (None, usable.id)
-    for line in lines_of(engine, order):
-        fall_past_due(engine, str(line.subscription), engine.clock.now() if another else None)
+    document = order_document(engine, order)
+    for line in document["lines"]:
+        fall_past_due(engine, line["subscription"], document, engine.clock.now() if another else None)
 
 
 # --- reading

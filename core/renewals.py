@@ -53,15 +53,16 @@ def due_accounts(engine: Engine, until: date | None = None) -> list[str]:
     return list(dict.fromkeys(due))
 
 
-def renew(engine: Engine, accounts: Sequence[str], until: date | None = None, tell: Callable[[], object] = lambda: None) -> None:
-    """Renew what is due of these accounts; `tell` hears of each that is done. Any number of processes may do the same at once.
+def renew(engine: Engine, accounts: Sequence[str], until: date | None = None, tell: Callable[[], object] = lambda: None) -> int:
+    """Renew what is due of these accounts; of how many something was. `tell` hears of each. Any number of processes may do it at once.
 
     Whatever goes wrong with one is kept, and holds up no other. A provider that gives no answer is left alone for the rest of the run.
     """
-    silent: set[str] = set()
+    renewed, silent = 0, set[str]()
     for account in accounts:
-        attempt(engine, RENEWING, account, account, partial(_renew_account, engine, account, until, silent))
+        renewed += attempt(engine, RENEWING, account, account, partial(_renew_account, engine, account, until, silent))
         tell()
+    return renewed
 
 
 def _renew_account(engine: Engine, account_id: str, until: date | None, silent: set[str]) -> bool:
@@ -149,7 +150,7 @@ def _go_unpaid(engine: Engine, subscription: Subscription) -> None:
     if subscription.status == "trialing":
         end(engine, subscription)
     else:
-        fall_past_due(engine, subscription.id, None)
+        fall_past_due(engine, subscription.id, None, None)
 
 
 def _pay(engine: Engine, payment: Payment, silent: set[str]) -> None:

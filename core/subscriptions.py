@@ -86,6 +86,9 @@ Subscription.add_index(Subscription.index(Subscription.retry_at, name="subscript
 Subscription.add_index(Subscription.index(Subscription.changing, name="subscription_changing").where(Subscription.changing.is_null(False)))
 
 
+PAST_DUE = (Subscription.status == "past_due") & Subscription.cancelled_at.is_null()
+
+
 class SubscriptionChange(Row):
     """A change that waits for the period's end. They combine: each names only what it changes, and nothing is named twice."""
 
@@ -312,21 +315,32 @@ def end(engine: Engine, subscription: Subscription) -> None:
     announce(engine, "subscription.cancelled", subscription, {})
 
 
-def fall_past_due(engine: Engine, subscription_id: str, retry_at: datetime | None) -> None:
-    """What follows the running period could not be paid; the subscription goes on, past due. Inside a transaction."""
+def fall_past_due(engine: Engine, subscription_id: str, order: dict[str, Any] | None, retry_at: datetime | None) -> None:
+    """What follows the running period could not be paid; the subscription goes on, past due. Inside a transaction.
+
+    order: the document of the order that failed; None: there was nothing to charge it to.
+    """
     subscription = engine.db.lock(Subscription, subscription_id)
     assert subscription is not None
     fell = subscription.status != "past_due"
     engine.db.update(subscription, status="past_due", changing=None, retry_at=retry_at, version=subscription.version + 1)
     if fell:
-        announce(engine, "subscription.past_due", subscription, {})
+        announce(engine, "subscription.past_due", subscription, {"order": order})
 
 
 def retry_past_due(engine: Engine, account: str | None = None) -> None:
     """Have what is past due tried again: of one account, or of all."""
-    theirs = Subscription.account == account if account else Subscription.id.is_null(False)
-    past_due = (Subscription.status == "past_due") & Subscription.cancelled_at.is_null() & theirs
-    engine.db.execute(Subscription.update(retry_at=engine.clock.now()).where(past_due))
+    theirs = _past_due(engine) if account is None else PAST_DUE & (Subscription.account == account)
+    engine.db.execute(Subscription.update(retry_at=engine.clock.now()).where(theirs))
+
+
+def count_past_due(engine: Engine) -> int:
+    return engine.db.count(Subscription.select().where(_past_due(engine)))
+
+
+def _past_due(engine: Engine) -> Any:
+    """All of them, found by the days on which they fell due."""
+    return PAST_DUE & (Subscription.period_end <= day_in(engine.clock.now(), "Pacific/Kiritimati"))
 
 
 def announce(engine: Engine, event_type: str, subscription: Subscription, *news: dict[str, Any]) -> None:

@@ -58,6 +58,7 @@ def demo(keep: bool) -> None:
             add_seats_later(story, customer, subscription)
             users = assign_seats(story, customer, subscription)
             use_it(story, users)
+            renew(story, customer, subscription)
             read_mail(story)
         where_next(tell)
 
@@ -163,6 +164,20 @@ def use_it(story: Story, users: list[Json]) -> None:
         answer = story.api.get(f"/v1/entitlements?user={user['id']}&product=gotomeeting")
         _need(answer["entitled"] is expected, f"entitled: {expected}")
         story.tell.figures((f"May {user['name']} use GoToMeeting?", f"{'yes' if answer['entitled'] else 'no'} ({answer['reason']})"))
+
+
+def renew(story: Story, account: Json, subscription: str) -> None:
+    story.tell.scene("A month later the subscription goes on by itself")
+    following = story.api.get(f"/v1/subscriptions/{subscription}")["next_charge"]
+    now = story.api.post("/v1/test-clock", {"now": f"{following['date']}T12:00:00Z"}, expect=200)
+    story.tell.figures(("The time is now", now["now"]), ("It was to be charged", amount(following["amount"])))
+    story.tell.say("The stored card is charged with nobody there. A renewal is an order too, with an invoice of its own:")
+    order = story.api.get(f"/v1/orders?account={account['id']}&limit=1")["data"][0]
+    _need((order["kind"], order["total"]) == ("renewal", following["amount"]), "a renewal of that amount")
+    story.mails_due += 1
+    _show_order(story, order)
+    after = story.api.get(f"/v1/subscriptions/{subscription}")
+    story.tell.figures(("Billed until", after["current_period"]["end"]))
 
 
 def read_mail(story: Story) -> None:

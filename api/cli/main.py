@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from api.cli.bill import bill
 from api.cli.database import db
 from api.cli.demo import demo
 from api.cli.jobs import jobs
@@ -81,7 +82,7 @@ def main() -> None:
     """
 
 
-for command in (demo, serve, worker, jobs, keys, plugins, db):
+for command in (demo, serve, worker, bill, jobs, keys, plugins, db):
     main.add_command(command)
 
 if __name__ == "__main__":

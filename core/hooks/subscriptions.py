@@ -59,7 +59,7 @@ class SubscriptionHooks:
 
         It is tried again as soon as the account stores a method; `subscription_renewed` tells that it is paid.
         Called:  from the outbox after commit, once or more often.
-        event:   data {subscription, account}; subscription.next_charge has since when and how much.
+        event:   data {subscription, account, order or null where there was no method}; subscription.next_charge: since when, how much.
         Returns: nothing.
         Errors:  raise anything to be called again later.
         Failure: retry - again with back-off, parked after the last attempt.

@@ -131,6 +131,12 @@ class EmailNotifications:
         self._send(event, "payment_failed", event.data["account"])
 
     @hookimpl
+    def subscription_past_due(self, event: Event) -> None:
+        """Where a payment was refused `payment_failed` says so: this is for who has no method."""
+        if event.data["order"] is None:
+            self._send(event, "past_due", event.data["account"])
+
+    @hookimpl
     def seat_assigned(self, event: Event) -> None:
         """Tell the user, not the account."""
         self._send(event, "seat_assigned", event.data["user"])
@@ -147,8 +153,8 @@ class EmailNotifications:
 
     def _compose(self, event: Event, kind: str, recipient: str) -> EmailMessage:
         """Raises ValueError for a recipient that is not exactly one address."""
-        # An order keeps the locale it was placed in; seats have no order.
-        locale = event.data.get("order", event.data["account"])["locale"]
+        # An order keeps the locale it was placed in; seats, and what nobody can be charged for, have no order.
+        locale = (event.data.get("order") or event.data["account"])["locale"]
         rendered = self._renderer.render(kind, locale, event.data)
         message = EmailMessage(policy=WIRE)
         message["Subject"] = rendered.subject

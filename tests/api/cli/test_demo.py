@@ -57,6 +57,11 @@ def a_month_after(day):
     return date(year, month, min(day.day, monthrange(year, month)[1]))
 
 
+def on_day(month, anchor):
+    """That day of the month, or its last one before it."""
+    return month.replace(day=min(anchor, monthrange(month.year, month.month)[1]))
+
+
 def test_it_fits_a_terminal_and_a_pipe(demo):
     assert max(map(len, demo.splitlines())) <= 80
     assert [character for character in demo if not character.isprintable() and character not in "\n\N{NO-BREAK SPACE}"] == []
@@ -120,15 +125,24 @@ def test_seats_run_out_and_only_who_has_one_is_entitled(demo):
     assert figures(use, "May Irene use GoToMeeting?") == ["no (no_seat)"]
 
 
+def test_a_month_later_it_is_charged_as_the_review_said(demo):
+    changed, renewed = scene(demo, 5), scene(demo, 8)
+    today, billed_until = period(changed)
+
+    assert figures(renewed, "It was to be charged") == ["€135.52"]
+    assert figures(renewed, "Order completed, payment captured by sandbox") == ["€135.52"]
+    assert figures(renewed, "Billed until") == [str(on_day(a_month_after(billed_until), today.day))]
+
+
 def test_the_mails_are_listed_and_one_is_shown(demo):
-    mails = scene(demo, 8)
+    mails = scene(demo, 9)
     listed, shown = mails.split("The first confirmation")
 
     to = re.findall(r"^ +(\S+@\S+)", listed, re.MULTILINE)
-    assert to.count("compras@rueda.example") == 4  # the trial's confirmation and welcome, two orders
+    assert to.count("compras@rueda.example") == 5  # the trial's confirmation and welcome, two orders, the renewal
     assert to.count("einkauf@spreewerk.example") == 2  # the card that was declined, the order
-    assert len([address for address in to if address.endswith("@rueda.example")]) == 4 + 8
-    assert "Su pedido está confirmado" in listed and "Your payment did not go through" in listed
+    assert len([address for address in to if address.endswith("@rueda.example")]) == 5 + 8
+    assert "Su pedido está confirmado" in listed and "Su suscripción continúa" in listed and "Your payment did not go through" in listed
     assert "| Base imponible: 70,00\N{NO-BREAK SPACE}€" in shown
 
 

@@ -543,6 +543,41 @@ def test_a_renewal_says_that_it_goes_on_and_names_its_invoice_but_no_first_steps
     assert [part for part in parts(message) if absent in part or "https://shop.example/seats" in part] == []
 
 
+def fell_past_due(locale="en", order=None):
+    """Five seats, of which nobody has paid the next month."""
+    due = {"status": "past_due", "trial_end": None, "next_charge": {"date": "2026-04-11", "amount": eur(36300)}}
+    return news("subscription.past_due", subscription=a_trial(**due), account=an_account(locale), order=order)
+
+
+@pytest.mark.parametrize(
+    ("locale", "subject", "row", "what"),
+    [
+        ("en", "A payment method is missing for Webinar", ("Due since April 11, 2026", "€363.00"), "Store another payment method"),
+        ("es", "Falta una forma de pago para Webinar", ("Pendiente desde el 11 de abril de 2026", "363,00\xa0€"), "Guarde otra forma"),
+    ],
+)
+def test_who_has_no_method_is_told_what_is_due_and_what_to_do(plugin, outbox, locale, subject, row, what):
+    plugin().subscription_past_due(fell_past_due(locale))
+
+    [message] = outbox().values()
+    assert (message["Subject"], message["To"]) == (subject, "billing@acme.example")
+    assert_rows(message, [row])
+    assert all(what in part for part in parts(message))
+
+
+def test_whose_method_was_refused_is_told_once_and_why(plugin, outbox):
+    order = an_order(kind="renewal", lines=[a_line(mode="renewal")])
+    payment = {**order["payment"], "status": "declined", "error": {"code": "expired_card", "retryable": False, "provider_code": None}}
+    refused = news("payment.failed", "evt_2", order=order, account=an_account(), payment=payment)
+
+    plugin().subscription_past_due(fell_past_due(order=order))
+    plugin().payment_failed(refused)
+
+    [message] = outbox().values()
+    for part in parts(message):
+        assert "The card has expired." in part and "what is due is charged to it at once" in part
+
+
 def test_an_order_that_charged_nothing_is_confirmed_without_invoice(plugin, outbox):
     event = bought(payment=None, invoice=None, due_now=eur(0))
     event.data["invoice"] = None
@@ -742,4 +777,5 @@ def test_the_plugin_fits_the_hooks_it_implements(plugin):
     plugins.register("email", plugin())
     plugins.finish()
 
-    assert plugins.hooks_of("email") == ("order_completed", "payment_failed", "register_tables", "seat_assigned", "trial_started")
+    news = ("order_completed", "payment_failed", "register_tables", "seat_assigned", "subscription_past_due", "trial_started")
+    assert plugins.hooks_of("email") == news

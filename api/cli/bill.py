@@ -1,0 +1,58 @@
+"""puesto bill: what falls due, now."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+
+from api.cli.output import Failure
+from api.cli.shop import open_shop
+from core.engine.engine import Engine
+from core.renewals import due_accounts, renew
+from core.subscriptions import count_past_due, end_due, retry_past_due
+
+
+@click.command()
+@click.option("--on", "day", type=click.DateTime(["%Y-%m-%d"]), metavar="DATE", help="Only what falls due by that day.")
+@click.option("--past-due", is_flag=True, help="Also try again what is past due, whose payment method was refused.")
+def bill(day: datetime | None, past_due: bool) -> None:
+    """Renew what is due, with a progress bar.
+
+    A worker does the same by itself, a part of it every minute. Safe to run twice, at once, or to kill: each period is billed once.
+    In sandbox mode a DATE that is still to come moves the test clock there.
+    """
+    with open_shop() as engine:
+        engine.refresh_clock()
+        until = day.date() if day else None
+        _reach(engine, until)
+        if past_due:
+            retry_past_due(engine)
+        while end_due(engine):
+            pass
+        billed = _renew(engine, until)
+        click.echo(f"accounts billed: {billed}; subscriptions past due: {count_past_due(engine)}")
+
+
+def _reach(engine: Engine, until: date | None) -> None:
+    """Be on that day, where it is still to come. At noon, UTC, it has begun nearly everywhere. Raises Failure in live mode."""
+    if until is None or datetime.combine(until, time(), UTC) <= engine.clock.now():
+        return
+    if not engine.sandbox:
+        raise Failure(f"{until} is still to come: nothing is billed ahead", exit_code=2)
+    engine.move_clock(max(engine.clock.now(), datetime.combine(until, time(12), UTC)))
+
+
+def _renew(engine: Engine, until: date | None) -> int:
+    """Renew until nothing is found that was not tried in this run; how many accounts that were."""
+    billed, tried = 0, set[str]()
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("Renewing", total=None)
+        while accounts := [account for account in due_accounts(engine, until) if account not in tried]:
+            tried.update(accounts)
+            progress.update(bar, total=len(tried))
+            billed += renew(engine, accounts, until, lambda: progress.advance(bar))
+    return billed
