@@ -34,8 +34,32 @@ class PaymentErrorOut(Answer):
     provider_code = fields.String(required=True, allow_none=True)
 
 
+class RefundOut(Answer):
+    """Money on its way back; `created` until the provider has answered. `origin`: `external` where it was begun at the provider."""
+
+    id = fields.String(required=True)
+    order = fields.String(required=True)
+    amount = Amount()
+    status = Choice("created", "processing", "succeeded", "failed")
+    origin = Choice("ours", "external")
+    reason = fields.String(required=True)
+    created_at = Instant()
+
+
+class DisputeOut(Answer):
+    """The buyer's request to their bank for the money back. `reason` is the provider's own word."""
+
+    id = fields.String(required=True)
+    order = fields.String(required=True)
+    amount = Amount()
+    status = Choice("opened", "won", "lost")
+    reason = fields.String(required=True)
+    opened_at = Instant()
+    closed_at = Instant(allow_none=True)
+
+
 class PaymentOut(Answer):
-    """The latest attempt to pay an order."""
+    """The latest attempt to pay an order. `disputed`: what open disputes hold back; `lost`: what lost ones have taken."""
 
     id = fields.String(required=True)
     provider = fields.String(required=True)
@@ -45,6 +69,10 @@ class PaymentOut(Answer):
     amount = Amount()
     captured = Amount("what of it was taken; the rest is set aside, or was let go")
     refunded = Amount()
+    disputed = Amount()
+    lost = Amount()
+    refunds = fields.List(fields.Nested(RefundOut), required=True)
+    disputes = fields.List(fields.Nested(DisputeOut), required=True)
     method = fields.Nested(PaidWithOut, required=True, allow_none=True)
     error = fields.Nested(PaymentErrorOut, required=True, allow_none=True)
 
@@ -104,17 +132,6 @@ class NewRefund(Schema):
 
     amount = fields.Nested(MoneyIn)
     reason = fields.String(required=True, validate=validate.Length(1, 500))
-
-
-class RefundOut(Answer):
-    """Money on its way back; `created` until the provider has answered."""
-
-    id = fields.String(required=True)
-    order = fields.String(required=True)
-    amount = Amount()
-    status = Choice("created", "processing", "succeeded", "failed")
-    reason = fields.String(required=True)
-    created_at = Instant()
 
 
 # What a buyer reads who comes back from the provider, by the order's status.

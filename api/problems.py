@@ -61,7 +61,10 @@ MEMBERS: dict[type[errors.PuestoError], dict[str, fields.Field[Any]]] = {
         "currencies": fields.List(fields.String(), metadata={"description": "those that the plan is sold in, where that is the trouble"})
     },
     errors.CaptureExceedsPayment: {"capturable": _member(fields.Nested, MoneyOut, description="what is set aside")},
-    errors.RefundExceedsPayment: {"refundable": _member(fields.Nested, MoneyOut, description="what is left of the payment")},
+    errors.RefundExceedsPayment: {
+        "refundable": _member(fields.Nested, MoneyOut, description="what is left of the payment"),
+        "disputed": fields.Nested(MoneyOut, metadata={"description": "what disputes hold back or have taken, where there are any"}),
+    },
     errors.QuoteChanged: {
         "changes": _member(
             fields.List, fields.Nested(ChangeOut), description="each figure that differs: its pointer, what it was, what it is"

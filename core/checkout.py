@@ -53,6 +53,7 @@ from core.payments import (
 from core.providers import call_provider, declined, find_provider, unavailable
 from core.quotes import Quote, check_seal, make_quote
 from core.refunds import write_refund
+from core.reversals import take_in
 from core.rules.money import Money
 
 log = logging.getLogger("puesto.checkout")
@@ -237,7 +238,8 @@ def settle(engine: Engine, asked: Payment, result: PaymentResult) -> None:
             engine.db.update(order, problem=payment.problem, version=order.version + 1)
         if payment.status in SUCCEEDED and order.status in WAITING:
             complete_order(engine, order, payment)
-        elif payment.status in SUCCEEDED and order.status in ("failed", "cancelled"):
+        take_in(engine, order, payment, result)
+        if payment.status in SUCCEEDED and order.status in ("failed", "cancelled"):
             _give_back(engine, order, payment)
         elif payment.status in SUCCEEDED:
             note_captured(engine, order, payment)

@@ -169,7 +169,7 @@ class CaptureExceedsPayment(Invalid):
 
 
 class RefundExceedsPayment(Invalid):
-    """More would be refunded than was paid. The member `refundable` says how much is left."""
+    """More would be refunded than was paid. The member `refundable` says how much is left, and `disputed` what a dispute holds back."""
 
     code = "refund-exceeds-payment"
     title = "More than was paid can't be refunded"

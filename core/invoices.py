@@ -168,6 +168,11 @@ def _line(invoice: Invoice, subscription: str, order_line: str, item: dict[str, 
     )
 
 
+def reopen_invoice(engine: Engine, order: str) -> None:
+    """What was paid for an order is gone again: its invoice is owed anew. A credit note is not."""
+    engine.db.execute(Invoice.update(status="open").where((Invoice.order == order) & (Invoice.kind == "invoice")))
+
+
 def invoice_of(engine: Engine, order: str) -> Invoice | None:
     """The invoice of an order; None where nothing was charged or credited."""
     invoice: Invoice | None = engine.db.first(Invoice.select().where(Invoice.order == order))
@@ -191,7 +196,7 @@ def _paid_and_due(engine: Engine, invoice: Invoice) -> tuple[Money, Money]:
     """What has come in for it, credit of the account included, and what is still owed."""
     mine = (Payment.order == invoice.order) & Payment.status.in_(SUCCEEDED)
     payment: Payment | None = engine.db.first(Payment.select().where(mine))
-    missing = payment.amount - payment.captured if payment else 0
+    missing = payment.amount - payment.captured + payment.lost if payment else 0
     credited = payment.refunded if payment and payment.due_on else 0
     due = max(missing - credited, 0) if invoice.status == "open" else 0
     paid = max(invoice.total, 0) - missing

@@ -10,13 +10,14 @@ import peewee
 from core.access import Caller, find
 from core.accounts import Account, account_document, lock_account
 from core.carts import Cart
+from core.disputes import dispute_document, disputes_of
 from core.engine.database import InstantField, JsonField, Row, refers_to
 from core.engine.engine import Engine
 from core.engine.events import append
 from core.engine.values import new_id, to_json
 from core.invoices import Invoice, invoice_document, invoice_of, issue_invoice
 from core.payment_methods import default_method
-from core.payments import Payment, payment_document
+from core.payments import Payment, payment_document, refund_document, refunds_of
 from core.quotes import Quote, QuoteLine
 from core.rules.money import Money
 from core.seats import fit_seats
@@ -207,9 +208,9 @@ def _invoice(engine: Engine, order: Order, account: Account, lines: list[OrderLi
 
 
 def note_captured(engine: Engine, order: Order, payment: Payment) -> None:
-    """The invoice of an order is paid once nothing of its payment is left to take."""
+    """The invoice of an order is paid once nothing of its payment is left to take, and nothing was lost in a dispute."""
     invoice = invoice_of(engine, order.id)
-    if invoice is not None and invoice.status == "open" and payment.status == "captured":
+    if invoice is not None and invoice.status == "open" and payment.status == "captured" and not payment.lost:
         engine.db.update(invoice, status="paid")
 
 
@@ -294,8 +295,17 @@ def order_document(engine: Engine, order: Order) -> dict[str, Any]:
         "cart": order.cart if order.kind == "purchase" else None,
         "lines": [{**line.document, "id": line.id, "subscription": line.subscription} for line in lines],
         **{name: to_json(amount) for name, amount in amounts.items()},
-        "payment": payment_document(payment) if payment else None,
+        "payment": _shown_payment(engine, payment) if payment else None,
         "next_action": action,
         "invoice": invoice.id if invoice else None,
         "subscriptions": list(dict.fromkeys(line.subscription for line in lines if line.subscription)),
+    }
+
+
+def _shown_payment(engine: Engine, payment: Payment) -> dict[str, Any]:
+    """The payment with what went back of it, or may."""
+    return {
+        **payment_document(payment),
+        "refunds": [refund_document(refund) for refund in refunds_of(engine, payment.id)],
+        "disputes": [dispute_document(dispute) for dispute in disputes_of(engine, payment.id)],
     }

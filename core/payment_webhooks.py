@@ -22,7 +22,7 @@ from core.engine.plugins import plugin_failed
 from core.engine.values import new_id, to_json
 from core.errors import Missing, Unauthorized
 from core.hooks.payments import PaymentProvider, ProviderEvent, ProviderTimeout, SignatureInvalid
-from core.payments import Payment, retrieve
+from core.payments import Payment, Refund, retrieve
 from core.providers import fits
 from core.refunds import settle_refund
 
@@ -152,7 +152,7 @@ def _ask_provider(engine: Engine, event: PaymentWebhookEvent) -> None:
     """Raises ProviderTimeout where it has no answer."""
     payment = engine.db.get(Payment, event.payment)
     assert payment is not None
-    if event.refund is not None:
+    if event.refund is not None and engine.db.get(Refund, event.refund):
         settle_refund(engine, event.refund)
         return
     result = retrieve(engine, payment)

@@ -51,7 +51,9 @@ class Payment(Row):
     method:      id of the stored method that is charged.
     ask_at:      when recovery asks the provider how it stands; None: its end is known.
     tries:       how often recovery has asked; `trouble`: why it got no answer the last time, None where it did.
-    problem:     why a human must look: `amount-mismatch`, `late-payment`, `authorization-lost` (what was set aside is gone, untaken).
+    problem:     why a human must look: `amount-mismatch`, `late-payment`, `authorization-lost` (what was set aside is gone, untaken),
+                 `reversal-mismatch` (more went back than came in, or another currency).
+    refunded:    what went back or is on its way. disputed: what open disputes hold back; lost: what lost ones have taken.
     """
 
     id = peewee.CharField(primary_key=True, max_length=40)
@@ -70,6 +72,8 @@ class Payment(Row):
     amount = peewee.BigIntegerField(constraints=[peewee.Check("amount >= 0")])
     captured = peewee.BigIntegerField(default=0, constraints=[peewee.Check("captured BETWEEN 0 AND amount")])
     refunded = peewee.BigIntegerField(default=0, constraints=[peewee.Check("refunded BETWEEN 0 AND amount")])
+    disputed = peewee.BigIntegerField(default=0, constraints=[peewee.Check("disputed >= 0")])
+    lost = peewee.BigIntegerField(default=0, constraints=[peewee.Check("lost >= 0")])
     currency = peewee.CharField(max_length=3)
     method = peewee.CharField(max_length=40, null=True)
     save_method = peewee.BooleanField(default=False)
@@ -98,7 +102,7 @@ class Payment(Row):
     @property
     def refundable(self) -> int:
         """What can still be given back."""
-        return self.came_in - self.refunded
+        return max(0, self.came_in - self.refunded - self.disputed - self.lost)
 
     @property
     def came_in(self) -> int:
@@ -114,7 +118,10 @@ Payment.add_index(Payment.index(Payment.id, name="payment_open").where(Payment.a
 
 
 class Refund(Row):
-    """Money on its way back: its own amount, state and idempotency key (its id). `ask_at`, `tries` and `trouble` as of a payment."""
+    """Money on its way back: its own amount, state and idempotency key (its id). `ask_at`, `tries` and `trouble` as of a payment.
+
+    origin: `external`: begun at the provider, which is never asked for it; one row per `provider_ref`.
+    """
 
     id = peewee.CharField(primary_key=True, max_length=40)
     account = refers_to(Account, index=False)
@@ -123,6 +130,7 @@ class Refund(Row):
     amount = peewee.BigIntegerField(constraints=[peewee.Check("amount > 0")])
     currency = peewee.CharField(max_length=3)
     status = peewee.CharField(max_length=12, constraints=[peewee.Check("status IN ('created','processing','succeeded','failed')")])
+    origin = peewee.CharField(max_length=8, default="ours", constraints=[peewee.Check("origin IN ('ours', 'external')")])
     reason = peewee.CharField(max_length=500)
     provider_ref = peewee.CharField(max_length=255, null=True)
     ask_at = InstantField(null=True)
@@ -133,6 +141,8 @@ class Refund(Row):
 
 Refund.add_index(Refund.index(Refund.ask_at, name="refund_to_ask_about").where(Refund.ask_at.is_null(False)))
 Refund.add_index(Refund.index(Refund.id, name="refund_open").where(Refund.ask_at.is_null(False)))
+_external = Refund.origin == peewee.SQL("'external'")
+Refund.add_index(Refund.index(Refund.payment, Refund.provider_ref, unique=True, name="refund_external").where(_external))
 
 
 @dataclass(frozen=True)
@@ -164,6 +174,8 @@ def new_payment(engine: Engine, account: Account, order: str, choice: PaymentCho
         amount=amount.amount,
         captured=0,
         refunded=0,
+        disputed=0,
+        lost=0,
         currency=amount.currency,
         method=method.id if method else None,
         save_method=choice.save or needs_method,
@@ -372,6 +384,20 @@ def payment_document(payment: Payment) -> dict[str, Any]:
         "amount": to_json(payment.money),
         "captured": to_json(Money(payment.captured, payment.currency)),
         "refunded": to_json(Money(payment.refunded, payment.currency)),
+        "disputed": to_json(Money(payment.disputed, payment.currency)),
+        "lost": to_json(Money(payment.lost, payment.currency)),
         "method": {"brand": shown["brand"], "last4": shown["last4"]} if shown else None,
         "error": payment.error,
     }
+
+
+def refunds_of(engine: Engine, payment: str) -> list[Refund]:
+    """The refunds of a payment, whoever began them, the oldest first."""
+    return engine.db.all(Refund.select().where(Refund.payment == payment).order_by(Refund.id))
+
+
+def refund_document(refund: Refund) -> dict[str, Any]:
+    """The refund as the API and events show it."""
+    amount = Money(refund.amount, refund.currency)
+    names = ("id", "order", "status", "origin", "reason", "created_at")
+    return dict(to_json({**{name: getattr(refund, name) for name in names}, "amount": amount}))

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from typing import Any
-
-import peewee
 
 from core.access import Caller
 from core.accounts import Account, account_document, lock_account
+from core.disputes import disputes_of
 from core.engine.engine import Engine
 from core.engine.events import append
 from core.engine.idempotency import Answer, IdempotencyKey, KeyedRequest, begin, claim, finish
@@ -17,12 +15,14 @@ from core.engine.values import new_id, to_json
 from core.errors import RefundExceedsPayment, TransitionInvalid
 from core.hooks.payments import ProviderTimeout, ProviderUnavailable, RefundRequest, RefundResult
 from core.orders import Order, get_order, order_document, payment_of
-from core.payments import GRACE, SUCCEEDED, Payment, Refund, reference
+from core.payments import GRACE, SUCCEEDED, Payment, Refund, reference, refund_document, refunds_of
 from core.providers import call_provider, find_provider
 from core.rules.money import Money
 
 log = logging.getLogger("puesto.refunds")
 UNSETTLED = ("created", "processing")
+# The problem of a payment of which more went back than was paid, or another currency.
+MISMATCH = "reversal-mismatch"
 
 
 def refund_order(engine: Engine, order_id: str, caller: Caller, *, amount: Money | None, reason: str, request: KeyedRequest) -> Answer:
@@ -61,13 +61,7 @@ def write_refund(engine: Engine, payment: Payment, amount: Money | None, reason:
     left = Money(payment.refundable, payment.currency)
     wanted = left if amount is None else amount
     if wanted.currency != left.currency or not 0 < wanted.amount <= left.amount:
-        raise RefundExceedsPayment(
-            "{wanted} can't be refunded: {left} of the payment is left.",
-            pointer="/amount",
-            wanted=str(wanted),
-            left=str(left),
-            extra={"refundable": to_json(left)},
-        )
+        raise _exceeding(wanted, left, Money(payment.disputed + payment.lost, payment.currency))
     now = engine.clock.now()
     refund = Refund(
         id=new_id("ref"),
@@ -77,6 +71,7 @@ def write_refund(engine: Engine, payment: Payment, amount: Money | None, reason:
         amount=wanted.amount,
         currency=wanted.currency,
         status="created",
+        origin="ours",
         reason=reason,
         provider_ref=None,
         ask_at=now + GRACE,
@@ -87,6 +82,22 @@ def write_refund(engine: Engine, payment: Payment, amount: Money | None, reason:
     return refund
 
 
+def _exceeding(wanted: Money, left: Money, disputed: Money) -> RefundExceedsPayment:
+    extra = {"refundable": to_json(left)}
+    if not disputed.amount:
+        return RefundExceedsPayment(
+            "{wanted} can't be refunded: {left} of the payment is left.", pointer="/amount", wanted=str(wanted), left=str(left), extra=extra
+        )
+    return RefundExceedsPayment(
+        "{wanted} can't be refunded: {left} of the payment is left, and {disputed} is disputed.",
+        pointer="/amount",
+        wanted=str(wanted),
+        left=str(left),
+        disputed=str(disputed),
+        extra={**extra, "disputed": to_json(disputed)},
+    )
+
+
 def settle_refund(engine: Engine, refund_id: str) -> None:
     """Ask the provider to refund, with the refund's own key, and write the outcome. Asked again, it says how the refund stands.
 
@@ -94,7 +105,7 @@ def settle_refund(engine: Engine, refund_id: str) -> None:
     """
     refund = engine.db.get(Refund, refund_id)
     payment = engine.db.get(Payment, refund.payment) if refund else None
-    if refund is None or payment is None or refund.status not in UNSETTLED:
+    if refund is None or payment is None or refund.status not in UNSETTLED or refund.origin == "external":
         return
     provider = find_provider(engine, payment.provider)
     amount = Money(refund.amount, refund.currency)
@@ -115,21 +126,43 @@ def _record_refund(engine: Engine, asked: Refund, result: RefundResult) -> None:
         order, payment = engine.db.lock(Order, asked.order), engine.db.lock(Payment, asked.payment)
         refund = engine.db.lock(Refund, asked.id)
         assert order is not None and payment is not None and refund is not None
-        if refund.status not in UNSETTLED:
-            return
-        ask_at = refund.ask_at if result.status == "processing" else None
-        engine.db.update(refund, status=result.status, provider_ref=result.provider_ref, ask_at=ask_at)
-        if result.status == "failed":
-            log.error("refund %s of order %s: %s refuses it", refund.id, order.id, payment.provider)
-            engine.db.update(payment, refunded=payment.refunded - refund.amount)
-        elif result.status == "succeeded":
-            _tell(engine, order, payment, refund)
+        if refund.status in UNSETTLED:
+            finish_refund(engine, order, payment, refund, result)
+
+
+def finish_refund(engine: Engine, order: Order, payment: Payment, refund: Refund, result: RefundResult) -> None:
+    """Write how an unsettled refund stands, and tell of it, in the transaction that has locked the account."""
+    ask_at = refund.ask_at if result.status == "processing" else None
+    engine.db.update(refund, status=result.status, provider_ref=refund.provider_ref or result.provider_ref, ask_at=ask_at)
+    recount(engine, order, payment)
+    if result.status == "failed":
+        log.error("refund %s of order %s: %s refuses it", refund.id, order.id, payment.provider)
+    elif result.status == "succeeded":
+        _tell(engine, order, payment, refund)
+
+
+def recount(engine: Engine, order: Order, payment: Payment) -> None:
+    """What went back of a payment, or may, anew from its refunds and disputes. Where more is gone than came in, by the provider's books,
+    or another currency, that is a problem until it fits."""
+    refunds = [row for row in refunds_of(engine, payment.id) if row.status != "failed"]
+    disputes = [row for row in disputes_of(engine, payment.id) if row.status != "won"]
+    refunded = sum(row.amount for row in refunds if row.currency == payment.currency)
+    opened, lost = (
+        sum(row.amount for row in disputes if row.currency == payment.currency and row.status == status) for status in ("opened", "lost")
+    )
+    strange = ({row.currency for row in refunds} | {row.currency for row in disputes}) - {payment.currency}
+    problem = payment.problem
+    if problem in (None, MISMATCH):
+        problem = MISMATCH if strange or refunded + lost > payment.came_in else None
+    engine.db.update(payment, refunded=min(refunded, payment.amount), disputed=opened, lost=lost, problem=problem)
+    if order.problem in (None, MISMATCH) and order.problem != problem:
+        engine.db.update(order, problem=problem, version=order.version + 1)
 
 
 def _tell(engine: Engine, order: Order, payment: Payment, refund: Refund) -> None:
     account = engine.db.get(Account, refund.account)
     assert account is not None
-    if order.status == "completed" and not payment.capturable and _given_back(engine, payment) == payment.came_in:
+    if order.status == "completed" and not payment.capturable and _given_back(engine, payment) >= payment.came_in:
         engine.db.update(order, status="refunded", version=order.version + 1)
     data = {"order": order_document(engine, order), "account": account_document(account), "refund": refund_document(refund)}
     append(engine, "payment.refunded", account=account.id, subject=order.id, data=data)
@@ -137,12 +170,5 @@ def _tell(engine: Engine, order: Order, payment: Payment, refund: Refund) -> Non
 
 def _given_back(engine: Engine, payment: Payment) -> int:
     """What has reached the buyer; `payment.refunded` also counts what is on its way and may fail."""
-    arrived = (Refund.payment == payment.id) & (Refund.status == "succeeded")
-    return int(engine.db.scalar(Refund.select(peewee.fn.SUM(Refund.amount)).where(arrived)) or 0)
-
-
-def refund_document(refund: Refund) -> dict[str, Any]:
-    """The refund as the API and events show it."""
-    amount = Money(refund.amount, refund.currency)
-    shown = {"id": refund.id, "order": refund.order, "amount": amount, "status": refund.status, "reason": refund.reason}
-    return dict(to_json({**shown, "created_at": refund.created_at}))
+    arrived = [row.amount for row in refunds_of(engine, payment.id) if row.status == "succeeded" and row.currency == payment.currency]
+    return sum(arrived)

@@ -19,6 +19,7 @@ from core.access import AccountToken, ApiKey
 from core.accounts import Account, User
 from core.captures import Capture
 from core.carts import Cart, CartLine
+from core.disputes import Dispute
 from core.engine.clock import SystemClock
 from core.engine.database import InstantField, Row
 from core.engine.deliveries import Delivery
@@ -37,7 +38,7 @@ from core.seats import SeatAssignment
 from core.subscriptions import Subscription, SubscriptionChange, Trial
 
 TABLES: tuple[type[Row], ...] = (
-    ClockOffset, ApiKey, AccountToken, Account, User, PaymentMethod, Cart, CartLine, Order, OrderLine, Payment, Capture, Refund,
+    ClockOffset, ApiKey, AccountToken, Account, User, PaymentMethod, Cart, CartLine, Order, OrderLine, Payment, Capture, Refund, Dispute,
     PaymentWebhookEvent, Subscription, SubscriptionChange, Trial, SeatAssignment, InvoiceSeries, Invoice, InvoiceLine, EventRow,
     Delivery, IdempotencyKey, Feed, Setback,
 )  # fmt: skip

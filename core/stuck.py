@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from core import payment_webhooks
+from core import payment_webhooks, refunds
 from core.access import missing
 from core.captures import Capture
+from core.disputes import OPENED, Dispute
 from core.engine import deliveries, setbacks
 from core.engine.deliveries import Delivery
 from core.engine.engine import Engine
@@ -156,6 +157,8 @@ def _order_case(row: Order) -> Case:
         remedy = Message("What was set aside for it is gone, and nothing was taken. Ask the buyer to pay anew, or end what it started.")
     elif row.problem == "late-payment":
         remedy = Message("Money came for an order that was given up. If its refund fails, give it back at the provider.")
+    elif row.problem == refunds.MISMATCH:
+        remedy = Message("More went back than was paid, or another currency: compare the refunds and disputes with the provider's.")
     return Case("order", row.id, row.account, row.id, row.created_at, 0, None, str(row.problem), remedy)
 
 
@@ -169,6 +172,14 @@ def _capture_case(row: Any) -> Case:
 
 def _refund_case(row: Any) -> Case:
     return _asked_about("refund", row, row.provider)
+
+
+def _dispute_case(row: Any) -> Case:
+    remedy = Message(
+        "The buyer asks their bank for the money back. Answer at {provider}; its decision is learnt from there.", {"provider": row.provider}
+    )
+    reason = f"{row.provider} says: {row.reason or row.status}"
+    return Case("dispute", row.id, row.account, row.order, row.opened_at, 0, None, reason, remedy)
 
 
 def _asked_about(kind: str, row: Any, provider: str) -> Case:
@@ -205,13 +216,14 @@ KINDS = {
         _capture_case,
     ),
     "delivery": Kind(_parked_deliveries, Delivery.id, _delivery_case, _delivery_number),
+    "dispute": Kind(
+        lambda engine: Dispute.select(Dispute, Payment.provider).join(Payment).where(OPENED).objects(), Dispute.id, _dispute_case
+    ),
     "order": Kind(_orders_with_problem, Order.id, _order_case),
     "payment": Kind(lambda engine: Payment.select().where(_late_payment(engine)), Payment.id, _payment_case),
     "refund": Kind(
         lambda engine: Refund.select(Refund, Payment.provider).join(Payment).where(_late_refund(engine)).objects(), Refund.id, _refund_case
     ),
-    "webhook": Kind(
-        lambda engine: PaymentWebhookEvent.select().where(payment_webhooks.PARKED), PaymentWebhookEvent.id, _webhook_case
-    ),
+    "webhook": Kind(lambda engine: PaymentWebhookEvent.select().where(payment_webhooks.PARKED), PaymentWebhookEvent.id, _webhook_case),
     "work": Kind(lambda engine: Setback.select().where(Setback.next_at.is_null()), Setback.id, _work_case),
 }

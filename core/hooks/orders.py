@@ -47,7 +47,29 @@ class OrderHooks:
         """Money went back to the buyer.
 
         Called:  from the outbox after commit, once or more often.
-        event:   data {order, account, refund}.
+        event:   data {order, account, refund}; refund.origin is `external` where it was begun at the provider.
+        Returns: nothing.
+        Errors:  raise anything to be called again later.
+        Failure: retry - again with back-off, parked after the last attempt.
+        """
+
+    @hookspec(failure="retry", deadline=60.0, network=True)
+    def payment_disputed(self, event: Event) -> None:
+        """The buyer has asked their bank for the money back. It can't be refunded meanwhile; the seller answers at the provider.
+
+        Called:  from the outbox after commit, once or more often.
+        event:   data {order, account, dispute}.
+        Returns: nothing.
+        Errors:  raise anything to be called again later.
+        Failure: retry - again with back-off, parked after the last attempt.
+        """
+
+    @hookspec(failure="retry", deadline=60.0, network=True)
+    def payment_dispute_closed(self, event: Event) -> None:
+        """A dispute was won, or lost: then the money is gone, and the order's invoice is open again.
+
+        Called:  from the outbox after commit, once or more often.
+        event:   data {order, account, dispute}.
         Returns: nothing.
         Errors:  raise anything to be called again later.
         Failure: retry - again with back-off, parked after the last attempt.

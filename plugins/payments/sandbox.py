@@ -13,6 +13,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from plugins.payments.sandbox_command import sandbox_gateway
+from plugins.payments.sandbox_dashboard import Dashboard
 from plugins.payments.sandbox_entries import Charge, Entry
 from plugins.payments.sandbox_ledger import Ledger
 from plugins.payments.sandbox_remote import RemoteSandbox
@@ -94,6 +95,7 @@ class SandboxProvider(PaymentProvider):
     def __init__(self, context: PluginContext) -> None:
         self._slow_seconds: float = context.settings["slow_seconds"]
         self._ledger = Ledger(context.data_dir / "gateway.db")
+        self.dashboard = Dashboard(self._ledger)
 
     def initiate_payment(self, request: PaymentRequest) -> PaymentResult:
         return self._begin(request, setup=False)
@@ -103,16 +105,16 @@ class SandboxProvider(PaymentProvider):
 
     def confirm_payment(self, payment: PaymentReference, client_data: Mapping[str, Any]) -> PaymentResult:
         """Settle by what the bank says, which the gateway knows; `client_data` passed through the buyer's hands and proves nothing."""
-        return self._ledger.settle(payment, approved=True).result()
+        return self._ledger.whole(self._ledger.settle(payment, approved=True))
 
     def retrieve_payment(self, payment: PaymentReference) -> PaymentResult:
-        return self._ledger.look_up(payment).result()
+        return self._ledger.whole(self._ledger.look_up(payment))
 
     def capture_payment(self, request: CaptureRequest) -> PaymentResult:
-        return self._ledger.capture(request).result()
+        return self._ledger.whole(self._ledger.capture(request))
 
     def cancel_payment(self, payment: PaymentReference) -> PaymentResult:
-        return self._ledger.cancel(payment).result()
+        return self._ledger.whole(self._ledger.cancel(payment))
 
     def refund_payment(self, request: RefundRequest) -> RefundResult:
         """Refunds up to the charged amount; one beyond it is answered `failed` with nothing given back."""
@@ -136,7 +138,7 @@ class SandboxProvider(PaymentProvider):
             time.sleep(self._slow_seconds)
         if entry.token == "tok_timeout":
             raise ProviderTimeout("the sandbox gateway did not answer")
-        return entry.result()
+        return self._ledger.whole(entry)
 
 
 class SandboxPlugin:

@@ -18,6 +18,7 @@ from werkzeug.exceptions import BadRequest, TooManyRequests, Unauthorized
 from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Response as Redirect
 
+from plugins.payments.sandbox_dashboard import dashboard
 from plugins.payments.sandbox_entries import Entry
 from plugins.payments.sandbox_faults import REQUEST_KINDS, Fault, draw_fault, list_faults, set_faults
 from plugins.payments.sandbox_ledger import Ledger
@@ -67,7 +68,7 @@ def serve_gateway(
 def create_gateway(ledger: Ledger, secret: str, slow_seconds: float) -> Flask:
     app = Flask(__name__)
     app.config.update(LEDGER=ledger, SECRET=secret, SLOW_SECONDS=slow_seconds)
-    for blueprint in (api, admin, bank):
+    for blueprint in (api, admin, bank, dashboard):
         app.register_blueprint(blueprint)
     app.register_error_handler(PaymentUnknown, lambda error: ({"error": "payment_unknown"}, 404))
     return app
@@ -75,6 +76,7 @@ def create_gateway(ledger: Ledger, secret: str, slow_seconds: float) -> Flask:
 
 @api.before_request
 @admin.before_request
+@dashboard.before_request
 def authenticate() -> None:
     given = request.headers.get("Authorization", "")
     if not hmac.compare_digest(given.encode(), f"Bearer {current_app.config['SECRET']}".encode()):
@@ -200,7 +202,7 @@ def _begin(*, setup: bool) -> Any:
 
 
 def _result(entry: Entry) -> Any:
-    result = entry.result()
+    result = _ledger().whole(entry)
     page = url_for("bank.challenge", ref=entry.ref, _external=True)
     return replace(result, action=Action("redirect", page)) if result.action else result
 

@@ -6,40 +6,35 @@ file at once.
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, astuple, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from plugins.payments.sandbox_books import open_books
 from plugins.payments.sandbox_entries import HOLDING, Charge, Entry, decide, new_id, opened
-from puesto import CaptureRequest, Money, PaymentReference, PaymentRequest, PaymentUnknown, RefundRequest, RefundResult
-
-SCHEMA = """
-    CREATE TABLE payment (
-        key TEXT PRIMARY KEY, ref TEXT NOT NULL UNIQUE, payment_id TEXT NOT NULL, setup INTEGER NOT NULL, token TEXT, method TEXT,
-        saves INTEGER NOT NULL, amount INTEGER NOT NULL, currency TEXT NOT NULL, return_url TEXT NOT NULL,
-        status TEXT NOT NULL, code TEXT, provider_code TEXT);
-    CREATE TABLE refund (key TEXT PRIMARY KEY, ref TEXT NOT NULL, payment TEXT, status TEXT NOT NULL, amount INTEGER NOT NULL);
-    CREATE TABLE method (reference TEXT PRIMARY KEY, token TEXT NOT NULL, uses INTEGER NOT NULL);
-    CREATE TABLE event (id TEXT PRIMARY KEY, body TEXT NOT NULL, copies INTEGER NOT NULL, failures INTEGER NOT NULL, due REAL NOT NULL);
-    CREATE INDEX event_to_send ON event (copies) WHERE copies > 0;
-    CREATE TABLE fault (spec TEXT NOT NULL, seen INTEGER NOT NULL, hits INTEGER NOT NULL);
-"""
-# What came later, for books that are older; `user_version` counts them.
-CHANGES = (
-    "ALTER TABLE payment ADD COLUMN manual INTEGER NOT NULL DEFAULT 0",
-    "ALTER TABLE payment ADD COLUMN cancel_url TEXT",
-    "CREATE TABLE capture (key TEXT PRIMARY KEY, payment TEXT NOT NULL, amount INTEGER NOT NULL)",
+from puesto import (
+    CaptureRequest,
+    Dispute,
+    Money,
+    PaymentReference,
+    PaymentRequest,
+    PaymentResult,
+    PaymentUnknown,
+    ProviderRefund,
+    RefundRequest,
+    RefundResult,
 )
+
 # Rows that make an Entry.
 ENTRIES = "SELECT payment.*, (SELECT coalesce(sum(amount), 0) FROM capture WHERE payment = ref) FROM payment"
 # Called in the transaction of a change, with the open books, the event's type and what it says.
 Announce = Callable[[sqlite3.Connection, str, Mapping[str, Any]], None]
+
+
 class Ledger:
     """The gateway: what it decides about an attempt, and what it has written down. `announce`: who is told of every change."""
 
@@ -57,7 +52,7 @@ class Ledger:
             token, uses = (request.token, 0) if request.method is None else _stored(books, request.method)
             entry = _put_to_use(books, decide(opened(request, token, setup), uses, request.on_session))
             books.execute(f"INSERT INTO payment VALUES ({','.join('?' * 15)})", astuple(entry)[:15])
-            self._tell(books, f"payment.{entry.status}", entry, entry.held)
+            self.tell(books, f"payment.{entry.status}", entry, entry.held)
             return entry
 
     def settle(self, payment: PaymentReference, *, approved: bool) -> Entry:
@@ -73,7 +68,7 @@ class Ledger:
                 "UPDATE payment SET status = ?, code = ?, method = ? WHERE key = ?",
                 (settled.status, settled.code, settled.method, settled.key),
             )
-            self._tell(books, f"payment.{settled.status}", settled, settled.held)
+            self.tell(books, f"payment.{settled.status}", settled, settled.held)
             return settled
 
     def capture(self, request: CaptureRequest) -> Entry:
@@ -90,7 +85,7 @@ class Ledger:
             whole = request.final or entry.taken + taken == entry.amount
             now = replace(entry, status="captured" if whole else "partially_captured", taken=entry.taken + taken)
             books.execute("UPDATE payment SET status = ? WHERE key = ?", (now.status, now.key))
-            self._tell(books, f"payment.{now.status}", now, taken)
+            self.tell(books, f"payment.{now.status}", now, taken)
             return now
 
     def cancel(self, payment: PaymentReference) -> Entry:
@@ -100,7 +95,7 @@ class Ledger:
             if entry.status not in ("requires_action", "authorized"):
                 return entry
             books.execute("UPDATE payment SET status = 'canceled' WHERE key = ?", (entry.key,))
-            self._tell(books, "payment.canceled", entry, 0)
+            self.tell(books, "payment.canceled", entry, 0)
             return replace(entry, status="canceled")
 
     def look_up(self, payment: PaymentReference) -> Entry:
@@ -114,6 +109,25 @@ class Ledger:
             row = books.execute("SELECT status, amount, ref FROM refund WHERE key = ?", (request.idempotency_key,)).fetchone()
             status, amount, ref = row or self._give_back(books, request)
             return RefundResult(status, Money(amount, request.amount.currency), ref)
+
+    def whole(self, entry: Entry) -> PaymentResult:
+        """All that the books know of a payment."""
+        refunds = "SELECT ref, amount, status, refund_id FROM refund WHERE payment = ? AND amount > 0 ORDER BY rowid"
+        disputes = "SELECT ref, amount, status, reason FROM dispute WHERE payment = ? ORDER BY rowid"
+        with self.books() as books:
+            given_back, disputed = (books.execute(each, (entry.ref,)).fetchall() for each in (refunds, disputes))
+        return replace(
+            entry.result(),
+            refunds=tuple(ProviderRefund(ref, Money(amount, entry.currency), *rest) for ref, amount, *rest in given_back),
+            disputes=tuple(Dispute(ref, Money(amount, entry.currency), *rest) for ref, amount, *rest in disputed),
+        )
+
+    def find_charge(self, books: sqlite3.Connection, payment: str) -> tuple[Entry, int]:
+        """A payment by our id or the shop's, and what of it can still be given back. Raises ValueError."""
+        row = books.execute(f"{ENTRIES} WHERE ref = ? OR payment_id = ?", (payment, payment)).fetchone()
+        if row is None:
+            raise ValueError(f"there is no payment {payment}")
+        return Entry(*row), _left(books, Entry(*row))
 
     def delete_method(self, reference: str) -> None:
         with self.books() as books:
@@ -130,16 +144,17 @@ class Ledger:
     def _give_back(self, books: sqlite3.Connection, request: RefundRequest) -> tuple[Literal["succeeded", "failed"], int, str]:
         """Status, amount and reference of a fresh refund."""
         entry, asked, ref = _look_up(books, request.payment), request.amount, new_id("sbr")
-        left = entry.charged - _refunded(books, entry) if entry and entry.currency == asked.currency else 0
+        left = _left(books, entry) if entry and entry.currency == asked.currency else 0
         fits = 0 < asked.amount <= left
         status: Literal["succeeded", "failed"] = "succeeded" if fits else "failed"
         amount = asked.amount if fits else 0
-        books.execute("INSERT INTO refund VALUES (?, ?, ?, ?, ?)", (request.idempotency_key, ref, entry and entry.ref, status, amount))
+        row = (request.idempotency_key, ref, entry and entry.ref, status, amount, request.refund_id)
+        books.execute("INSERT INTO refund VALUES (?, ?, ?, ?, ?, ?)", row)
         if entry:
-            self._tell(books, f"refund.{status}", entry, amount, request.refund_id)
+            self.tell(books, f"refund.{status}", entry, amount, request.refund_id)
         return status, amount, ref
 
-    def _tell(self, books: sqlite3.Connection, type: str, entry: Entry, amount: int, refund_id: str | None = None) -> None:
+    def tell(self, books: sqlite3.Connection, type: str, entry: Entry, amount: int, refund_id: str | None = None) -> None:
         if self._announce:
             money = asdict(Money(amount, entry.currency))
             data = {"payment_id": entry.payment_id, "provider_ref": entry.ref, "refund_id": refund_id, "amount": money}
@@ -148,14 +163,8 @@ class Ledger:
     @contextmanager
     def books(self) -> Iterator[sqlite3.Connection]:
         """The open books, in one transaction."""
-        with self._turn:
-            _create(self._path)
-            with closing(sqlite3.connect(self._path, timeout=30, isolation_level=None)) as books:
-                books.execute("PRAGMA synchronous = FULL")
-                books.execute("BEGIN IMMEDIATE")
-                with books:  # commits, or rolls back what raised
-                    _bring_up_to_date(books)
-                    yield books
+        with self._turn, open_books(self._path) as books:
+            yield books
 
 
 def _put_to_use(books: sqlite3.Connection, entry: Entry) -> Entry:
@@ -190,26 +199,12 @@ def _find(books: sqlite3.Connection, column: Literal["key", "ref"], value: str) 
     return Entry(*row) if row else None
 
 
+def _left(books: sqlite3.Connection, entry: Entry) -> int:
+    """What can still be given back: what is disputed, or was lost in a dispute, can't."""
+    disputed = "SELECT coalesce(sum(amount), 0) FROM dispute WHERE payment = ? AND status <> 'won'"
+    return entry.charged - _refunded(books, entry) - int(books.execute(disputed, (entry.ref,)).fetchone()[0])
+
+
 def _refunded(books: sqlite3.Connection, entry: Entry) -> int:
     amount: int = books.execute("SELECT coalesce(sum(amount), 0) FROM refund WHERE payment = ?", (entry.ref,)).fetchone()[0]
     return amount
-
-
-def _bring_up_to_date(books: sqlite3.Connection) -> None:
-    (done,) = books.execute("PRAGMA user_version").fetchone()
-    for number, change in enumerate(CHANGES[done:], done + 1):
-        books.execute(change)
-        books.execute(f"PRAGMA user_version = {number}")
-
-
-def _create(path: Path) -> None:
-    """Make the file aside and put it in place in one step: processes that switch a new file to WAL at once lock each other out."""
-    if path.exists():
-        return
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        aside = Path(folder) / path.name
-        with closing(sqlite3.connect(aside)) as books:
-            books.execute("PRAGMA journal_mode = WAL")
-            books.executescript(SCHEMA)
-        with suppress(FileExistsError):
-            os.link(aside, path)

@@ -16,6 +16,7 @@ from puesto import (
     Action,
     Capabilities,
     CaptureRequest,
+    Dispute,
     Money,
     PaymentError,
     PaymentProvider,
@@ -25,6 +26,7 @@ from puesto import (
     PaymentUnknown,
     ProviderEvent,
     ProviderMisconfigured,
+    ProviderRefund,
     ProviderTimeout,
     ProviderUnavailable,
     RefundRequest,
@@ -136,6 +138,8 @@ def _result(document: Any) -> PaymentResult:
         error=document["error"] and PaymentError(**document["error"]),
         saved_method=document["saved_method"] and SavedMethod(**document["saved_method"]),
         captured=document["captured"] and Money(**document["captured"]),
+        refunds=tuple(ProviderRefund(**{**each, "amount": Money(**each["amount"])}) for each in document["refunds"]),
+        disputes=tuple(Dispute(**{**each, "amount": Money(**each["amount"])}) for each in document["disputes"]),
     )
 
 

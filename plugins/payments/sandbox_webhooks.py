@@ -27,6 +27,7 @@ from puesto import Money, ProviderEvent, SignatureInvalid
 TOLERANCE = 300
 STATUSES = ("requires_action", "authorized", "partially_captured", "captured", "declined", "canceled")
 KNOWN = {f"payment.{status}" for status in STATUSES} | {"refund.succeeded", "refund.failed"}
+KNOWN |= {"dispute.opened", "dispute.won", "dispute.lost"}
 PAUSE, LONGEST_PAUSE = 0.1, 30.0
 
 

@@ -4,8 +4,10 @@ from datetime import timedelta
 
 import pytest
 
+from core.checkout import settle
 from core.engine.deliveries import Delivery
 from core.errors import PluginFailed
+from core.payments import Payment, retrieve
 from puesto import Plan, Price, Product, eur, hookimpl
 from tests.api.scene import SEAT, Scene, quoted, state
 from tests.conftest import Client, problem
@@ -88,6 +90,20 @@ def a_month_later(*, stored):
     return move
 
 
+def disputed(status):
+    """A dispute that the provider tells of when it is asked."""
+
+    def learn(scene):
+        gateway, payment = scene.shop.engine.providers["sandbox"], scene.shop.engine.db.get(Payment, scene.paid["payment"]["id"])
+        dispute = gateway.dashboard.open_dispute(payment.id)
+        if status != "opened":
+            gateway.dashboard.close_dispute(dispute, status)
+        settle(scene.shop.engine, payment, retrieve(scene.shop.engine, payment))
+        return scene.client.get(f"/v1/orders/{scene.paid['id']}")
+
+    return learn
+
+
 AT_START = ("register_products", "register_payment_providers", "register_tables")
 ON_THE_COMMAND_LINE = ("register_commands",)
 CLOSED = {
@@ -102,6 +118,8 @@ NEWS = {  # what makes the news, and what is answered although somebody can't be
     "payment_failed": (order(lambda scene: SEAT, "tok_card_declined"), 402),
     "payment_captured": (lambda scene: scene.client.post(f"/v1/orders/{scene.set_aside['id']}/captures", {}), 201),
     "payment_refunded": (lambda scene: scene.client.post(f"/v1/orders/{scene.paid['id']}/refunds", {"reason": "goodwill"}), 201),
+    "payment_disputed": (disputed("opened"), 200),
+    "payment_dispute_closed": (disputed("lost"), 200),
     "trial_started": (try_out, 201),
     "subscription_started": (buy, 201),
     "subscription_changed": (change, 201),

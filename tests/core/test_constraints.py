@@ -7,6 +7,8 @@ from core import schema
 from core.access import ApiKey, create_key
 from core.accounts import User
 from core.captures import Capture, write_capture
+from core.checkout import settle
+from core.disputes import Dispute
 from core.engine.deliveries import Delivery
 from core.engine.events import EventRow
 from core.engine.idempotency import KeyedRequest
@@ -15,7 +17,7 @@ from core.invoices import Invoice, InvoiceLine
 from core.orders import Order
 from core.payment_methods import PaymentMethod
 from core.payment_webhooks import PaymentWebhookEvent
-from core.payments import Payment
+from core.payments import Payment, Refund, retrieve
 from core.refunds import refund_order
 from core.seats import SeatAssignment
 from core.subscriptions import Trial
@@ -46,10 +48,15 @@ CHECKS = [
     ("payment", "captured", "-1"),
     ("payment", "refunded", "amount + 1"),
     ("payment", "refunded", "-1"),
+    ("payment", "disputed", "-1"),
+    ("payment", "lost", "-1"),
     ("capture", "amount", "-1"),
     ("capture", "status", "'lost'"),
     ("refund", "amount", "0"),
     ("refund", "status", "'lost'"),
+    ("refund", "origin", "'theirs'"),
+    ("dispute", "amount", "0"),
+    ("dispute", "status", "'drawn'"),
     ("payment_webhook_event", "status", "'lost'"),
     ("subscription", "interval", "'week'"),
     ("subscription", "seats", "0"),
@@ -77,6 +84,8 @@ SECONDS = [
     (Order, ["id"], "a cart's order"),
     (Payment, ["id"], "an order's live payment"),
     (Capture, ["id"], "a capture under way"),
+    (Refund, ["id"], "an external refund"),
+    (Dispute, ["id"], "a dispute"),
     (Trial, ["id"], "an account's trial of a product"),
     (SeatAssignment, ["id"], "a user's seat"),
     (Invoice, ["id", "number", "sequence"], "an order's invoice"),
@@ -104,6 +113,10 @@ def shop(tmp_path_factory, new_shop):
     shop.assign(subscription, shop.add_user())
     order = shop.engine.db.first(Order.select().where(Order.due_now > 0))
     request = KeyedRequest("refund", "key", b"")
+    gateway, payment = shop.engine.providers["sandbox"], shop.engine.db.first(Payment.select().where(Payment.order == order.id))
+    gateway.dashboard.refund(payment.id, 1_00)
+    gateway.dashboard.open_dispute(payment.id, 1_00)
+    settle(shop.engine, payment, retrieve(shop.engine, payment))
     refund_order(shop.engine, order.id, INTERNAL, amount=None, reason="wrong", request=request)
     with shop.engine.db.transaction():
         write_capture(shop.engine, shop.engine.db.first(Payment.select()), eur("1.00"), final=False)

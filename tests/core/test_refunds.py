@@ -78,6 +78,7 @@ def test_without_an_amount_everything_goes_back(shop, order):
         "order": order,
         "amount": {"amount": 14_52, "currency": "EUR"},
         "status": "succeeded",
+        "origin": "ours",
         "reason": "wrong",
         "created_at": "2026-03-01T12:00:00.000Z",
     }

@@ -14,8 +14,8 @@ import pytest
 from marshmallow import ValidationError
 
 from plugins.payments.sandbox import SandboxSettings
+from plugins.payments.sandbox_books import SCHEMA
 from plugins.payments.sandbox_entries import Charge
-from plugins.payments.sandbox_ledger import SCHEMA
 from puesto import (
     PaymentError,
     PaymentReference,

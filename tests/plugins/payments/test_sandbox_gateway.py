@@ -5,7 +5,7 @@ import random
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from queue import Queue
 from typing import ClassVar
@@ -305,7 +305,7 @@ def test_killed_again_and_again_while_charging_no_key_is_charged_twice(own_gatew
     for key, (request, paid, given_back) in said.items():
         assert charges[key] == Charge(key, request.payment_id, eur("100.00"), "captured", eur("40.00"))
         assert given_back.status == "succeeded"
-        assert provider.retrieve_payment(lost_reference(request)) == paid
+        assert replace(provider.retrieve_payment(lost_reference(request)), refunds=()) == paid
 
 
 # --- a shop in front of it
