@@ -63,6 +63,7 @@ class PaymentOut(Answer):
 
     id = fields.String(required=True)
     provider = fields.String(required=True)
+    live = fields.Boolean(required=True, metadata={"description": "whether real money moves"})
     status = Choice(
         "created", "requires_action", "processing", "authorized", "partially_captured", "captured", "declined", "failed", "canceled"
     )

@@ -23,7 +23,7 @@ from core.errors import CaptureExceedsPayment, TransitionInvalid
 from core.hooks.payments import CaptureRequest, PaymentProvider, PaymentResult, ProviderTimeout, ProviderUnavailable
 from core.invoices import invoice_document, invoice_of
 from core.orders import Order, get_order, note_captured, order_document, payment_of
-from core.payments import FAILED, GRACE, SUCCEEDED, Payment, record_result, reference
+from core.payments import FAILED, GRACE, HOLDING, SUCCEEDED, Payment, record_result, reference
 from core.providers import call_provider, find_provider
 from core.rules.money import Money
 
@@ -190,7 +190,7 @@ def _outcome(payment: Payment, capture: Capture) -> str | None:
     if not capture.amount:
         return "succeeded" if payment.status in FAILED else "failed"
     if payment.captured == capture.before:
-        return None if payment.problem == "amount-mismatch" else "failed"
+        return None if payment.problem in HOLDING else "failed"
     return "succeeded" if payment.captured - capture.before >= capture.amount else None
 
 

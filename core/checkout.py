@@ -227,7 +227,7 @@ def settle(engine: Engine, asked: Payment, result: PaymentResult) -> None:
     """Write the outcome of a payment and everything that follows from it, in one transaction under the account's lock.
 
     May be called any number of times, by whoever learns of an outcome. Money that comes for an order that was given up goes
-    back; an amount that is not ours holds the order. Subscribers hear of a failure that has a reason.
+    back; an amount that is not ours, or money of the other mode, holds the order. Subscribers hear of a failure that has a reason.
     """
     with engine.db.transaction():
         lock_account(engine, asked.account)

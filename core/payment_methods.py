@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import peewee
@@ -17,6 +18,8 @@ from core.hooks.payments import Customer, PaymentRequest, PaymentResult, Provide
 from core.providers import call_provider, declined, unavailable
 from core.rules.money import zero
 from core.subscriptions import retry_past_due
+
+log = logging.getLogger("puesto.payments")
 
 
 class PaymentMethod(Row):
@@ -64,6 +67,9 @@ def save_at_provider(engine: Engine, account_id: str, caller: Caller, provider_n
         result = call_provider(engine, provider, PaymentResult, lambda: provider.save_method(request))
     except (ProviderUnavailable, ProviderTimeout) as error:
         raise unavailable(provider_name) from error
+    if result.live is not None and result.live is engine.sandbox:
+        log.error("%s stores methods of the other mode than this shop is in", provider_name)
+        raise unavailable(provider_name)
     if result.action is not None:
         raise PaymentActionRequired(
             "The bank wants the buyer to confirm. Pay an order with this method and save it there.",

@@ -94,7 +94,10 @@ def _read(engine: Engine, provider: PaymentProvider, headers: Mapping[str, str],
 
 
 def _row(engine: Engine, provider: PaymentProvider, event: ProviderEvent) -> PaymentWebhookEvent:
-    payment = _payment_of(engine, provider.name, event)
+    payment, trouble = _payment_of(engine, provider.name, event), "no payment of this shop"
+    live = payment.live if payment else not engine.sandbox
+    if event.live not in (None, live):
+        payment, trouble = None, f"about {'live' if event.live else 'test'} money, which this {'payment' if payment else 'shop'} is not"
     now = engine.clock.now()
     return PaymentWebhookEvent(
         id=new_id("pwe"),
@@ -107,7 +110,7 @@ def _row(engine: Engine, provider: PaymentProvider, event: ProviderEvent) -> Pay
         status="waiting" if payment else "parked",
         attempts=0,
         next_at=now,
-        error=None if payment else "no payment of this shop",
+        error=None if payment else trouble,
         received_at=now,
     )
 

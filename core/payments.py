@@ -36,6 +36,8 @@ LIVE = ("created", "requires_action", "processing", "authorized", "partially_cap
 # In the order in which they can follow each other.
 SUCCEEDED = ("authorized", "partially_captured", "captured")
 FAILED = ("declined", "failed", "canceled")
+# Problems that hold an order: the provider's books are not what was asked for, and nothing counts until they are.
+HOLDING = ("amount-mismatch", "test-payment")
 # How long after its call's deadline a payment is left alone before recovery asks what became of it.
 GRACE = timedelta(seconds=5)
 # How long a buyer may take at the bank before the order is given up.
@@ -51,8 +53,9 @@ class Payment(Row):
     method:      id of the stored method that is charged.
     ask_at:      when recovery asks the provider how it stands; None: its end is known.
     tries:       how often recovery has asked; `trouble`: why it got no answer the last time, None where it did.
-    problem:     why a human must look: `amount-mismatch`, `late-payment`, `authorization-lost` (what was set aside is gone, untaken),
-                 `reversal-mismatch` (more went back than came in, or another currency).
+    live:        whether real money is asked for: the mode of the shop when it was written.
+    problem:     why a human must look: `amount-mismatch`, `test-payment` (money of the other mode), `late-payment`, `authorization-lost`
+                 (what was set aside is gone, untaken), `reversal-mismatch` (more went back than came in, or another currency).
     refunded:    what went back or is on its way. disputed: what open disputes hold back; lost: what lost ones have taken.
     """
 
@@ -87,6 +90,7 @@ class Payment(Row):
     ask_at = InstantField(null=True)
     tries = peewee.IntegerField(default=0)
     trouble = peewee.TextField(null=True)
+    live = peewee.BooleanField(default=False)
     created_at = InstantField()
 
     @property
@@ -186,6 +190,7 @@ def new_payment(engine: Engine, account: Account, order: str, choice: PaymentCho
         shown_method=method_document(method) if method else None,
         due_on=None,
         problem=None,
+        live=not engine.sandbox,
         ask_at=now + timedelta(seconds=find_provider(engine, choice.provider).deadline) + GRACE,
         created_at=now,
     )
@@ -297,26 +302,26 @@ def record_result(engine: Engine, payment: Payment, result: PaymentResult) -> No
     """Write what the provider answered, in the transaction of what follows from it.
 
     An end stays, but for money that arrives after we had given the payment up: that is always written down. What its provider says
-    has failed is not asked about any more. An amount that is not ours is a `problem`: the payment counts as nothing until the
-    provider's books say what was asked.
+    has failed is not asked about any more. An amount that is not ours, or money of the other mode, is a `problem`: the
+    payment counts as nothing until the provider's books say what was asked.
     """
     captured = captured_by(result)
     if not _is_news(payment, result, captured.amount):
         if payment.status in FAILED and result.status in FAILED:
             engine.db.update(payment, ask_at=None)
         return
-    mismatch = result.status in SUCCEEDED and not _is_ours(payment, result.amount, captured)
-    if mismatch:
-        figures = (result.amount, payment.money, captured)
-        log.error("payment %s: %s reports %s instead of %s, and %s taken", payment.id, payment.provider, *figures)
-    status = "processing" if mismatch else result.status
+    held = _reason_to_hold(payment, result, captured) if result.status in SUCCEEDED else None
+    if held is not None:
+        figures = (result.amount, payment.money, captured, held)
+        log.error("payment %s: %s reports %s instead of %s, and %s taken (%s)", payment.id, payment.provider, *figures)
+    status = "processing" if held else result.status
     lost = payment.status == "authorized" and status in FAILED
-    problem = "amount-mismatch" if mismatch else "authorization-lost" if lost else None
+    problem = held or ("authorization-lost" if lost else None)
     had_succeeded = payment.status in SUCCEEDED
     engine.db.update(
         payment,
         status=status,
-        captured=payment.captured if mismatch else max(payment.captured, captured.amount),
+        captured=payment.captured if held else max(payment.captured, captured.amount),
         problem=problem,
         provider_ref=result.provider_ref or payment.provider_ref,
         action=to_json(result.action),
@@ -336,9 +341,12 @@ def captured_by(result: PaymentResult) -> Money:
     return result.captured or (result.amount if result.status == "captured" else Money(0, result.amount.currency))
 
 
-def _is_ours(payment: Payment, amount: Money, captured: Money) -> bool:
-    """Whether a provider's figures are what was asked."""
-    return amount == payment.money and captured.currency == payment.currency and 0 <= captured.amount <= payment.amount
+def _reason_to_hold(payment: Payment, result: PaymentResult, captured: Money) -> str | None:
+    """Which of HOLDING a provider's books are; None: they say what was asked."""
+    if result.live not in (None, payment.live):
+        return "test-payment"
+    ours = result.amount == payment.money and captured.currency == payment.currency and 0 <= captured.amount <= payment.amount
+    return None if ours else "amount-mismatch"
 
 
 def _is_news(payment: Payment, result: PaymentResult, captured: int) -> bool:
@@ -381,6 +389,7 @@ def payment_document(payment: Payment) -> dict[str, Any]:
         "id": payment.id,
         "provider": payment.provider,
         "status": payment.status,
+        "live": payment.live,
         "amount": to_json(payment.money),
         "captured": to_json(Money(payment.captured, payment.currency)),
         "refunded": to_json(Money(payment.refunded, payment.currency)),

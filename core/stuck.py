@@ -155,6 +155,8 @@ def _order_case(row: Order) -> Case:
     remedy = Message("Put the payment right at its provider: then the order completes or fails by itself.")
     if row.problem == "authorization-lost":
         remedy = Message("What was set aside for it is gone, and nothing was taken. Ask the buyer to pay anew, or end what it started.")
+    elif row.problem == "test-payment":
+        remedy = Message("A test payment for a live order, or the reverse: check the provider's keys. Voided there, the order fails.")
     elif row.problem == "late-payment":
         remedy = Message("Money came for an order that was given up. If its refund fails, give it back at the provider.")
     elif row.problem == refunds.MISMATCH:

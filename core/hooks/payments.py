@@ -241,6 +241,7 @@ class PaymentResult:
     data:     private to the provider, JSON-safe, handed back in PaymentReference.
     due_on:   for `authorized` on terms: the day by which the invoice is to be paid.
     refunds, disputes: all that the provider knows of, whoever began them.
+    live:     whether real money moves; None: the provider can't tell.
     """
 
     status: PaymentStatus
@@ -254,6 +255,7 @@ class PaymentResult:
     captured: Money | None = None
     refunds: tuple[ProviderRefund, ...] = ()
     disputes: tuple[Dispute, ...] = ()
+    live: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -296,6 +298,7 @@ class ProviderEvent:
     payment_id, provider_ref: the payment's id, ours and theirs; at least one of them.
     refund_id:  our id of the refund that it is about.
     amount:     what was charged, or given back.
+    live:       whether it is about real money; None: the provider can't tell.
     """
 
     event_id: str
@@ -305,6 +308,7 @@ class ProviderEvent:
     refund_id: str | None
     amount: Money | None
     occurred_at: datetime
+    live: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,7 @@ class Entry:
             error=PaymentError(self.code, self.code == "insufficient_funds", self.provider_code) if self.code else None,  # type: ignore[arg-type]
             saved_method=SavedMethod(self.method, "visa", "4242", "2099-12") if self.saves and self.method else None,
             captured=Money(self.taken, self.currency) if self.manual and self.held else None,
+            live=False,
         )
 
 

@@ -140,6 +140,7 @@ def _result(document: Any) -> PaymentResult:
         captured=document["captured"] and Money(**document["captured"]),
         refunds=tuple(ProviderRefund(**{**each, "amount": Money(**each["amount"])}) for each in document["refunds"]),
         disputes=tuple(Dispute(**{**each, "amount": Money(**each["amount"])}) for each in document["disputes"]),
+        live=False,
     )
 
 

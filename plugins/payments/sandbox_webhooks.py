@@ -56,7 +56,7 @@ def parse(secrets: Iterable[str], headers: Mapping[str, str], body: bytes, recei
     event = json.loads(body)
     if event["type"] not in KNOWN:
         return []
-    data = {**event["data"], "amount": Money(**event["data"]["amount"])}
+    data = {**event["data"], "amount": Money(**event["data"]["amount"]), "live": False}
     return [ProviderEvent(event_id, event["type"], occurred_at=datetime.fromisoformat(event["timestamp"]), **data)]
 
 

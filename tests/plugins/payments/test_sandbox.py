@@ -303,5 +303,5 @@ class TestSandbox(PaymentProviderContract):
 
         found = provider.retrieve_payment(PaymentReference("pay_1", eur("100.00"), "k"))
 
-        assert found == PaymentResult("captured", eur("100.00"), "sbp_1")
+        assert found == PaymentResult("captured", eur("100.00"), "sbp_1", live=False)
         assert provider.charges() == [Charge("k", "pay_1", eur("100.00"), "captured", eur(0))]
