@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from threading import Thread
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -12,13 +13,22 @@ from flask import Flask
 from hypothesis import settings
 from werkzeug.serving import make_server
 
-from api.app import create_app
 from core.access import SCOPES, create_key
 from puesto.testing.shop import Shop, open_shop, shop
 from tests.api.contract import contract
-from tests.databases import database_in, empty_database, lasting_database_in, new_shop, postgresql
+from tests.databases import database_in, empty_database, lasting_database_in, new_shop, postgresql, sqlite_template, unsynced
 
-__all__ = ["database_in", "empty_database", "lasting_database_in", "new_shop", "open_shop", "postgresql", "shop"]
+__all__ = [
+    "database_in",
+    "empty_database",
+    "lasting_database_in",
+    "new_shop",
+    "open_shop",
+    "postgresql",
+    "shop",
+    "sqlite_template",
+    "unsynced",
+]
 
 # A busy machine is no failure.
 settings.register_profile("any_machine", deadline=None)
@@ -40,9 +50,10 @@ APPS: WeakKeyDictionary[Shop, Flask] = WeakKeyDictionary()
 
 
 def app_of(shop: Shop) -> Flask:
-    """The shop's app. A shop keeps the one it has, since making one takes longer than most tests."""
+    """The shop's app: what `create_app` has made once, with this shop's engine, since making one takes longer than most tests."""
     if shop not in APPS:
-        APPS[shop] = create_app(shop.engine)
+        APPS[shop] = copy(contract().app)
+        APPS[shop].extensions = {**contract().app.extensions, "puesto": shop.engine}
     return APPS[shop]
 
 

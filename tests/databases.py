@@ -5,8 +5,10 @@ from __future__ import annotations
 import fcntl
 import itertools
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
@@ -17,6 +19,7 @@ import pytest
 from core import schema
 from core.engine.engine import Engine
 from core.engine.settings import CoreSettings, check_settings
+from core.engine.sqlite import Sqlite
 from puesto.testing.shop import Shop
 
 TEMPLATE = "puesto_template"
@@ -37,7 +40,7 @@ class PostgresqlServer:
         self._url = self._server.get_uri()
         self._known: dict[Path, str] = {}
         self._numbers = itertools.count()
-        # These tests ask what a transaction does, not what a power cut does: tests/faults keep fsync on.
+        # As `unsynced`: tests/faults keep fsync on.
         self.run("ALTER SYSTEM SET fsync = off", "ALTER SYSTEM SET max_connections = 200")
         self._server.stop()
         self._server.start()
@@ -100,6 +103,30 @@ def one_at_a_time() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def unsynced() -> Iterator[None]:
+    """These tests ask what a transaction does, not what a power cut does: the engines of this process wait for no disk."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Sqlite, "synchronous", "off")
+        yield
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(unsynced: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with all tables, for copies: making them takes longer than most tests."""
+    folder = tmp_path_factory.mktemp("template")
+    Shop(folder).close()
+    return folder / "shop.db"
+
+
+def sqlite_database_in(template: Path, folder: Path) -> str:
+    """The address of the database that belongs to a shop's folder; made when it is first asked for."""
+    path = folder / "shop.db"
+    if not path.exists():
+        shutil.copyfile(template, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture(scope="session")
 def postgresql() -> Iterator[PostgresqlServer]:
     with TemporaryDirectory(prefix="puesto-postgresql-") as folder:
         os.chmod(folder, 0o755)  # for that other user
@@ -124,7 +151,8 @@ def database_in(request: Any, lasting_database_in: Callable[[Path], str]) -> Ite
 @pytest.fixture(scope="session")
 def lasting_database_in(request: Any) -> Callable[[Path], str]:
     if request.config.getoption("--database") == "sqlite":
-        return lambda folder: f"sqlite:///{folder / 'shop.db'}"
+        request.getfixturevalue("unsynced")
+        return partial(sqlite_database_in, request.getfixturevalue("sqlite_template"))
     server: PostgresqlServer = request.getfixturevalue("postgresql")
     return server.database_in
 

@@ -193,9 +193,10 @@ class Database(ABC):
         A key that the database gives out is not read back.
         """
         if rows:
+            most = MOST_VARIABLES // len(rows[0].__data__)
             with self.transaction():
-                for some in peewee.chunked(rows, MOST_VARIABLES // len(rows[0].__data__)):
-                    type(rows[0]).insert_many([row.__data__ for row in some]).execute(self._peewee)
+                for start in range(0, len(rows), most):
+                    type(rows[0]).insert_many([row.__data__ for row in rows[start : start + most]]).execute(self._peewee)
 
     def update(self, row: Row, **changes: Any) -> None:
         """Change columns of one row, in the database and then here."""

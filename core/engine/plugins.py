@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import NoneType, UnionType
@@ -285,8 +285,9 @@ class FoundPlugin:
 def find_plugins() -> dict[str, FoundPlugin]:
     """Everything installed under the entry-point group `puesto`, bundled or foreign, by name."""
     found: dict[str, FoundPlugin] = {}
+    name_of = cache(lambda distribution: distribution.name if distribution else "?")  # which is read from a file each time
     for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda p: p.name):
-        plugin = FoundPlugin(point.name, f"{point.dist.name if point.dist else '?'} ({point.value})", point.load)
+        plugin = FoundPlugin(point.name, f"{name_of(point.dist)} ({point.value})", point.load)
         found[point.name] = _ambiguous(found[point.name], plugin) if point.name in found else plugin
     return found
 

@@ -99,6 +99,7 @@ class Sqlite(Database):
     under concurrency. Writers of this process queue fairly; those of other processes are waited for by SQLite.
     """
 
+    synchronous = "full"  # what is committed survives a power cut
     away = (*Database.away, sqlite3.DatabaseError)  # peewee wraps no error that comes as rows are fetched
 
     def __init__(self, url: str) -> None:
@@ -120,7 +121,7 @@ class Sqlite(Database):
     def _connect(self) -> peewee.Database:
         return _Sqlite(
             self.path,
-            pragmas=[("journal_mode", "wal"), ("synchronous", "full"), ("foreign_keys", 1), ("cache_size", -16_000)],
+            pragmas=[("journal_mode", "wal"), ("synchronous", self.synchronous), ("foreign_keys", 1), ("cache_size", -16_000)],
             timeout=BUSY_SECONDS,
             lock_type="IMMEDIATE",
             factory=_OpenPerThread(self._orphans),

@@ -36,8 +36,8 @@ class Contract:
     def __init__(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             shop = Shop(Path(folder))
-            app = create_app(shop.engine)
-            self.document = app.test_client().get("/openapi.json").json
+            self.app = create_app(shop.engine)
+            self.document = self.app.test_client().get("/openapi.json").json
             shop.close()
         self.error = self.document["components"]["responses"]["DEFAULT_ERROR"]
         self.operations = {
@@ -46,7 +46,7 @@ class Contract:
             for method, spec in item.items()
             if method != "parameters"
         }
-        self._routes = app.url_map.bind("localhost")
+        self._routes = self.app.url_map.bind("localhost")
         self._validator = cache(self._make_validator)
 
     def check(self, method: str, path: str, answer: TestResponse) -> None:

@@ -17,7 +17,7 @@ from core.rules.money import round_half_away
 from core.rules.periods import next_boundary
 from core.subscriptions import Subscription
 from plugins.products import gotoassist, gotomeeting, gotowebinar, rescue
-from puesto.testing.shop import START, Shop
+from puesto.testing.shop import START
 
 PLANS = {
     plan.id: plan
@@ -68,9 +68,9 @@ def life(draw):
 
 
 @contextmanager
-def a_shop():
+def another(new_shop):
     with TemporaryDirectory() as folder:
-        shop = Shop(Path(folder))
+        shop = new_shop(Path(folder))
         yield shop
         shop.close()
 
@@ -125,8 +125,8 @@ def check_invoice(shop, order):
 @pytest.mark.only_on("sqlite", reason="figures are worked out in Python, and each example has a database of its own")
 @settings(max_examples=40)
 @given(st.lists(purchase(), min_size=1, max_size=8), st.sampled_from(BUYERS), st.sampled_from(["EUR", "USD", "GBP"]))
-def test_what_is_quoted_is_ordered_charged_and_invoiced_and_adds_up(lines, buyer, currency):
-    with a_shop() as shop:
+def test_what_is_quoted_is_ordered_charged_and_invoiced_and_adds_up(new_shop, lines, buyer, currency):
+    with another(new_shop) as shop:
         cart = shop.cart(*lines, account=shop.open_account(currency=currency, **buyer))
 
         quote = quote_document(shop.quote(cart))
@@ -169,9 +169,9 @@ def paid(total, credit):
 @pytest.mark.only_on("sqlite", reason="figures are worked out in Python, and each example has a database of its own")
 @settings(max_examples=40)
 @given(life())
-def test_a_subscription_costs_what_its_days_were_worth_whatever_is_changed(story):
+def test_a_subscription_costs_what_its_days_were_worth_whatever_is_changed(new_shop, story):
     began, bought, changes = story
-    with a_shop() as shop:
+    with another(new_shop) as shop:
         today = FIRST_DAY + timedelta(days=began)
         shop.on(today.isoformat())
         first = shop.order(shop.cart(bought))

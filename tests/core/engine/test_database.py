@@ -16,6 +16,7 @@ from core.engine.sqlite import FairLock, Sqlite
 from core.errors import DatabaseUnavailable, NoSeatLeft, SettingsInvalid
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+SYNCHRONOUS = Sqlite.synchronous  # before shops of tests are told to wait for no disk
 
 
 class Shelf(Row):
@@ -94,7 +95,10 @@ def test_nothing_is_opened_before_the_first_statement(path):
     assert not path.exists()
 
 
-def test_commits_are_synced_to_disk_and_foreign_keys_are_kept(db):
+def test_commits_are_synced_to_disk_and_foreign_keys_are_kept(monkeypatch, path):
+    monkeypatch.setattr(Sqlite, "synchronous", SYNCHRONOUS)
+    db = Sqlite(f"sqlite:///{path}")
+
     pragmas = {name: db.raw().execute_sql(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous", "foreign_keys")}
 
     assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
