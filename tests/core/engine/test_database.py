@@ -95,9 +95,9 @@ def test_nothing_is_opened_before_the_first_statement(path):
     assert not path.exists()
 
 
-def test_commits_are_synced_to_disk_and_foreign_keys_are_kept(monkeypatch, path):
+def test_commits_are_synced_to_disk_and_foreign_keys_are_kept(db, monkeypatch):
     monkeypatch.setattr(Sqlite, "synchronous", SYNCHRONOUS)
-    db = Sqlite(f"sqlite:///{path}")
+    db.close_all()  # the next connections are opened as production's are
 
     pragmas = {name: db.raw().execute_sql(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous", "foreign_keys")}
 
