@@ -49,6 +49,15 @@ class InvoiceLineOut(Answer):
     category = Choice(*TAX_CATEGORIES)
 
 
+class CreditNoteOut(Answer):
+    """What corrects an invoice, in short. Read it at its own address, by its id."""
+
+    id = fields.String(required=True)
+    number = fields.String(required=True)
+    issued_on = Day()
+    total = Amount("negative")
+
+
 class InvoiceOut(Answer):
     id = fields.String(required=True)
     account = fields.String(required=True)
@@ -70,6 +79,8 @@ class InvoiceOut(Answer):
     paid = Amount("what has come in, credit of the account included")
     due = Amount("what is still owed")
     lines = fields.List(fields.Nested(InvoiceLineOut), required=True)
+    credits = fields.String(required=True, allow_none=True, metadata={"description": "id of the invoice that this credit note corrects"})
+    credit_notes = fields.List(fields.Nested(CreditNoteOut), required=True)
 
 
 @blueprint.get("")

@@ -11,8 +11,9 @@ from marshmallow import Schema, fields, validate
 from api.auth import needs
 from api.http import Blueprint, caller, engine, guarded, keyed, keyed_request, listed, page_of, replayable, tag
 from api.languages import language, translate
-from api.schemas import AccountPageQuery, ActionOut, Amount, Answer, Choice, Instant, PricedLineOut, TotalsOut, check_currency, paged
+from api.schemas import ID, AccountPageQuery, ActionOut, Amount, Answer, Choice, Instant, PricedLineOut, TotalsOut, check_currency, paged
 from core import captures, checkout, orders, refunds
+from core.credit_notes import LineRefund
 from core.errors import Message
 from core.rules.money import Money
 
@@ -43,6 +44,7 @@ class RefundOut(Answer):
     status = Choice("created", "processing", "succeeded", "failed")
     origin = Choice("ours", "external")
     reason = fields.String(required=True)
+    credit_note = fields.String(required=True, allow_none=True, metadata={"description": "its id among the invoices, once money went back"})
     created_at = Instant()
 
 
@@ -128,10 +130,18 @@ class CaptureOut(Answer):
     created_at = Instant()
 
 
+class LineRefundIn(Schema):
+    """A line of the order to give back; amount: tax included; without it, all that is left of the line."""
+
+    line = fields.String(required=True, validate=ID)
+    amount = fields.Nested(MoneyIn)
+
+
 class NewRefund(Schema):
-    """Body of POST /v1/orders/{order}/refunds; without amount, all that is left."""
+    """Body of POST /v1/orders/{order}/refunds; without amount and lines, all that is left. An amount alone is shared out over all lines."""
 
     amount = fields.Nested(MoneyIn)
+    lines = fields.List(fields.Nested(LineRefundIn), load_default=list, validate=validate.Length(max=100))
     reason = fields.String(required=True, validate=validate.Length(1, 500))
 
 
@@ -189,8 +199,7 @@ def cancel_order(order_id, version):
 @keyed(required=True, whole=False)
 def capture_order(body, order_id):
     """Take money that was set aside as the order was placed, all that is left or a part of it."""
-    amount = Money(**body["amount"]) if "amount" in body else None
-    answer = captures.capture_order(engine(), order_id, caller(), amount=amount, final=body["final"], request=keyed_request())
+    answer = captures.capture_order(engine(), order_id, caller(), amount=_money(body), final=body["final"], request=keyed_request())
     return replayable(answer, answer.body, 201, {"Location": f"/v1/orders/{order_id}"})
 
 
@@ -200,9 +209,14 @@ def capture_order(body, order_id):
 @blueprint.response(201, RefundOut)
 @keyed(required=True, whole=False)
 def refund_order(body, order_id):
-    """Give money back, all that is left of a payment or a part of it."""
-    amount = Money(**body["amount"]) if "amount" in body else None
-    answer = refunds.refund_order(engine(), order_id, caller(), amount=amount, reason=body["reason"], request=keyed_request())
+    """Give money back, all that is left of a payment or a part of it.
+
+    Once it has gone back, a credit note of the order's invoice is issued.
+    """
+    lines = [LineRefund(line["line"], _money(line)) for line in body["lines"]]
+    answer = refunds.refund_order(
+        engine(), order_id, caller(), amount=_money(body), reason=body["reason"], request=keyed_request(), lines=lines
+    )
     return replayable(answer, answer.body, 201, {"Location": f"/v1/orders/{order_id}"})
 
 
@@ -216,6 +230,10 @@ def return_from_provider(order_id):
     status = checkout.buyer_returned(engine(), order_id, dict(request.args))
     heading, text = BACK.get(status, BACK["waiting"])
     return page_of("return.html", language=language(), heading=translate(heading), text=translate(text))
+
+
+def _money(body: dict[str, Any]) -> Money | None:
+    return Money(**body["amount"]) if "amount" in body else None
 
 
 def _shown(order: orders.Order) -> tuple[dict[str, Any], int, dict[str, str]]:

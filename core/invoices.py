@@ -18,7 +18,7 @@ from core.engine.database import DayField, InstantField, JsonField, Row, refers_
 from core.engine.engine import Engine
 from core.engine.values import new_id, to_json
 from core.hooks.products import text
-from core.payments import SUCCEEDED, Payment
+from core.payments import FAILED, Payment
 from core.rules.money import Money
 
 
@@ -33,11 +33,15 @@ class InvoiceSeries(Row):
 
 
 class Invoice(Row):
-    """An invoice, or a credit note. seller, buyer and notes are what was printed. status: `open` until it is `paid`."""
+    """An invoice, or a credit note. seller, buyer and notes are what was printed. status: `open` until nothing of it is owed: `paid`.
+
+    credits: id of the invoice that a credit note corrects; None for what an order itself has brought about.
+    cause:   id of the refund for which it does, or of the payment whose rest was let go.
+    """
 
     id = peewee.CharField(primary_key=True, max_length=40)
     account = refers_to(Account, index=False)
-    order = peewee.CharField(max_length=40, unique=True)
+    order = peewee.CharField(max_length=40)
     kind = peewee.CharField(max_length=12, constraints=[peewee.Check("kind IN ('invoice', 'credit_note')")])
     series = peewee.CharField(max_length=16)
     sequence = peewee.IntegerField(constraints=[peewee.Check("sequence > 0")])
@@ -54,16 +58,25 @@ class Invoice(Row):
     purchase_order = peewee.CharField(max_length=100, null=True)
     issued_on = DayField()
     due_on = DayField(null=True)
+    credits = peewee.CharField(max_length=40, null=True)
+    cause = peewee.CharField(max_length=40, null=True)
     created_at = InstantField()
 
     class Meta:
         indexes = ((("series", "sequence"), True), (("account", "id"), False))
 
 
+_own = Invoice.credits.is_null()
+Invoice.add_index(Invoice.index(Invoice.order, unique=True, name="invoice_order").where(_own))
+Invoice.add_index(Invoice.index(Invoice.cause, unique=True, name="invoice_cause").where(Invoice.cause.is_null(False)))
+Invoice.add_index(Invoice.index(Invoice.credits, name="invoice_credits").where(Invoice.credits.is_null(False)))
+
+
 class InvoiceLine(Row):
     """What is charged or credited for a subscription and a period.
 
     item: what is billed: an order line, or `renewal`. The unique key is the promise that it is billed once for a period.
+    credits: id of the line that a line of a credit note gives back; its own id is its `item`.
     """
 
     id = peewee.CharField(primary_key=True, max_length=40)
@@ -80,10 +93,14 @@ class InvoiceLine(Row):
     tax = peewee.BigIntegerField()
     rate = peewee.CharField(max_length=12)
     category = peewee.CharField(max_length=16)
+    credits = peewee.CharField(max_length=40, null=True)
 
     class Meta:
         table_name = "invoice_line"
         indexes = ((("subscription", "item", "period_start", "kind"), True),)
+
+
+InvoiceLine.add_index(InvoiceLine.index(InvoiceLine.credits, name="invoice_line_credits").where(InvoiceLine.credits.is_null(False)))
 
 
 def issue_invoice(
@@ -107,35 +124,64 @@ def issue_invoice(
     """
     net = sum(item["net"]["amount"] for _, _, item in items)
     tax = sum(item["tax"]["amount"] for _, _, item in items)
-    today = day_in(engine.clock.now(), engine.settings["seller"]["time_zone"])
-    kind = "credit_note" if net + tax < 0 else "invoice"
-    series = f"{'CN-' if kind == 'credit_note' else ''}{today.year}"
-    sequence = _next_number(engine, series)
     invoice = Invoice(
-        id=new_id("inv"),
+        **_numbered(engine, net, tax),
         account=account.id,
         order=order,
-        kind=kind,
-        series=series,
-        sequence=sequence,
-        number=f"{series}-{sequence:06d}",
         status="paid" if paid else "open",
         currency=currency,
-        net=net,
-        tax=tax,
-        total=net + tax,
         seller=dict(engine.settings["seller"]),
         buyer={name: account_document(account)[name] for name in ("name", "address", "country", "tax_id")},
         notes=list(dict.fromkeys(text(item["note"], locale) for _, _, item in items if item["note"])),
         locale=locale,
         purchase_order=purchase_order,
-        issued_on=today,
         due_on=due_on,
-        created_at=engine.clock.now(),
+        credits=None,
+        cause=None,
     )
     engine.db.insert(invoice)
     engine.db.insert(*(_line(invoice, subscription, order_line, item) for subscription, order_line, item in items))
     return invoice
+
+
+def issue_credit_note(engine: Engine, invoice: Invoice, cause: str, credited: Sequence[tuple[InvoiceLine, int, int]]) -> Invoice:
+    """Write and number a credit note of an invoice, inside the transaction that records why, for the buyer as the invoice has them.
+
+    credited: (line of the invoice, net, tax) of what is given back.
+    """
+    same = ("account", "order", "currency", "seller", "buyer", "notes", "locale", "purchase_order")
+    net, tax = -sum(net for _, net, _ in credited), -sum(tax for _, _, tax in credited)
+    note = Invoice(
+        **_numbered(engine, net, tax),
+        **{name: getattr(invoice, name) for name in same},
+        status="paid",
+        due_on=None,
+        credits=invoice.id,
+        cause=cause,
+    )
+    engine.db.insert(note)
+    engine.db.insert(*(_credit_line(note, line, net, tax) for line, net, tax in credited))
+    return note
+
+
+def _numbered(engine: Engine, net: int, tax: int) -> dict[str, Any]:
+    """The columns that every new document has of itself."""
+    today = day_in(engine.clock.now(), engine.settings["seller"]["time_zone"])
+    kind = "credit_note" if net + tax < 0 else "invoice"
+    series = f"{'CN-' if kind == 'credit_note' else ''}{today.year}"
+    sequence = _next_number(engine, series)
+    return {
+        "id": new_id("inv"),
+        "kind": kind,
+        "series": series,
+        "sequence": sequence,
+        "number": f"{series}-{sequence:06d}",
+        "net": net,
+        "tax": tax,
+        "total": net + tax,
+        "issued_on": today,
+        "created_at": engine.clock.now(),
+    }
 
 
 def _next_number(engine: Engine, series: str) -> int:
@@ -165,6 +211,7 @@ def _line(invoice: Invoice, subscription: str, order_line: str, item: dict[str, 
         tax=item["tax"]["amount"],
         rate=item["rate"],
         category=item["category"],
+        credits=None,
     )
 
 
@@ -173,10 +220,25 @@ def reopen_invoice(engine: Engine, order: str) -> None:
     engine.db.execute(Invoice.update(status="open").where((Invoice.order == order) & (Invoice.kind == "invoice")))
 
 
+def _credit_line(note: Invoice, line: InvoiceLine, net: int, tax: int) -> InvoiceLine:
+    own = new_id("inl")
+    changed = {"id": own, "invoice": note.id, "item": own, "kind": "credit", "net": -net, "tax": -tax, "credits": line.id}
+    return InvoiceLine(**{**line.__data__, **changed})
+
+
 def invoice_of(engine: Engine, order: str) -> Invoice | None:
     """The invoice of an order; None where nothing was charged or credited."""
-    invoice: Invoice | None = engine.db.first(Invoice.select().where(Invoice.order == order))
+    invoice: Invoice | None = engine.db.first(Invoice.select().where((Invoice.order == order) & Invoice.credits.is_null()))
     return invoice
+
+
+def lines_of_invoice(engine: Engine, invoice: Invoice) -> list[InvoiceLine]:
+    return engine.db.all(InvoiceLine.select().where(InvoiceLine.invoice == invoice.id).order_by(InvoiceLine.id))
+
+
+def credit_notes_of(engine: Engine, invoice: Invoice) -> list[Invoice]:
+    """The credit notes of an invoice, the oldest first."""
+    return engine.db.all(Invoice.select().where(Invoice.credits == invoice.id).order_by(Invoice.id))
 
 
 def invoice_document(engine: Engine, invoice: Invoice) -> dict[str, Any]:
@@ -185,22 +247,39 @@ def invoice_document(engine: Engine, invoice: Invoice) -> dict[str, Any]:
         "id", "account", "order", "kind", "number", "status", "currency", "seller", "buyer", "notes", "locale",
         "purchase_order", "issued_on", "due_on",
     )  # fmt: skip
-    lines = engine.db.all(InvoiceLine.select().where(InvoiceLine.invoice == invoice.id).order_by(InvoiceLine.id))
     amounts = {name: Money(getattr(invoice, name), invoice.currency) for name in ("net", "tax", "total")}
     paid, due = _paid_and_due(engine, invoice)
-    shown = [_line_document(line, invoice.currency) for line in lines]
-    return dict(to_json({**{name: getattr(invoice, name) for name in names}, **amounts, "paid": paid, "due": due, "lines": shown}))
+    return dict(
+        to_json(
+            {
+                **{name: getattr(invoice, name) for name in names},
+                **amounts,
+                "paid": paid,
+                "due": due,
+                "lines": [_line_document(line, invoice.currency) for line in lines_of_invoice(engine, invoice)],
+                "credits": invoice.credits,
+                "credit_notes": [_note_document(note) for note in credit_notes_of(engine, invoice)],
+            }
+        )
+    )
+
+
+def _note_document(note: Invoice) -> dict[str, Any]:
+    return {"id": note.id, "number": note.number, "issued_on": note.issued_on, "total": Money(note.total, note.currency)}
 
 
 def _paid_and_due(engine: Engine, invoice: Invoice) -> tuple[Money, Money]:
     """What has come in for it, credit of the account included, and what is still owed."""
-    mine = (Payment.order == invoice.order) & Payment.status.in_(SUCCEEDED)
-    payment: Payment | None = engine.db.first(Payment.select().where(mine))
+    nothing = Money(0, invoice.currency)
+    if invoice.kind == "credit_note":
+        return nothing, nothing
+    payment: Payment | None = engine.db.first(Payment.select().where(Payment.order == invoice.order).order_by(Payment.id.desc()))
+    if payment is not None and payment.status in FAILED:  # what was set aside for it was let go
+        return nothing, nothing
     missing = payment.amount - payment.captured + payment.lost if payment else 0
     credited = payment.refunded if payment and payment.due_on else 0
     due = max(missing - credited, 0) if invoice.status == "open" else 0
-    paid = max(invoice.total, 0) - missing
-    return Money(paid, invoice.currency), Money(due, invoice.currency)
+    return Money(invoice.total - missing, invoice.currency), Money(due, invoice.currency)
 
 
 def _line_document(line: InvoiceLine, currency: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import peewee
 from core.access import Caller, find
 from core.accounts import Account, account_document, lock_account
 from core.carts import Cart
+from core.credit_notes import credit, parts_of_amount
 from core.disputes import dispute_document, disputes_of
 from core.engine.database import InstantField, JsonField, Row, refers_to
 from core.engine.engine import Engine
@@ -208,10 +209,14 @@ def _invoice(engine: Engine, order: Order, account: Account, lines: list[OrderLi
 
 
 def note_captured(engine: Engine, order: Order, payment: Payment) -> None:
-    """The invoice of an order is paid once nothing of its payment is left to take, and nothing was lost in a dispute."""
+    """The invoice of an order is paid once nothing of its payment is left to take, and nothing was lost in a
+    dispute; what was let go of it is credited."""
     invoice = invoice_of(engine, order.id)
-    if invoice is not None and invoice.status == "open" and payment.status == "captured" and not payment.lost:
-        engine.db.update(invoice, status="paid")
+    if invoice is None or invoice.status == "paid" or payment.status != "captured" or payment.lost:
+        return
+    engine.db.update(invoice, status="paid")
+    if rest := payment.amount - payment.captured:
+        credit(engine, order.id, payment.id, parts_of_amount(engine, order.id, rest))
 
 
 def _tell(engine: Engine, order: Order, account: Account, invoice: Invoice | None, news: list[Any]) -> None:

@@ -124,7 +124,9 @@ Payment.add_index(Payment.index(Payment.id, name="payment_open").where(Payment.a
 class Refund(Row):
     """Money on its way back: its own amount, state and idempotency key (its id). `ask_at`, `tries` and `trouble` as of a payment.
 
-    origin: `external`: begun at the provider, which is never asked for it; one row per `provider_ref`.
+    origin:      `external`: begun at the provider, which is never asked for it; one row per `provider_ref`.
+    parts:       what it gives back of each invoice line, tax included, by the line's id; None: over all of them, once it has succeeded.
+    credit_note: id of the one that was issued for it.
     """
 
     id = peewee.CharField(primary_key=True, max_length=40)
@@ -136,6 +138,8 @@ class Refund(Row):
     status = peewee.CharField(max_length=12, constraints=[peewee.Check("status IN ('created','processing','succeeded','failed')")])
     origin = peewee.CharField(max_length=8, default="ours", constraints=[peewee.Check("origin IN ('ours', 'external')")])
     reason = peewee.CharField(max_length=500)
+    parts = JsonField(null=True)
+    credit_note = peewee.CharField(max_length=40, null=True)
     provider_ref = peewee.CharField(max_length=255, null=True)
     ask_at = InstantField(null=True)
     tries = peewee.IntegerField(default=0)
@@ -143,6 +147,7 @@ class Refund(Row):
     created_at = InstantField()
 
 
+Refund.add_index(Refund.order)
 Refund.add_index(Refund.index(Refund.ask_at, name="refund_to_ask_about").where(Refund.ask_at.is_null(False)))
 Refund.add_index(Refund.index(Refund.id, name="refund_open").where(Refund.ask_at.is_null(False)))
 _external = Refund.origin == peewee.SQL("'external'")
@@ -408,5 +413,5 @@ def refunds_of(engine: Engine, payment: str) -> list[Refund]:
 def refund_document(refund: Refund) -> dict[str, Any]:
     """The refund as the API and events show it."""
     amount = Money(refund.amount, refund.currency)
-    names = ("id", "order", "status", "origin", "reason", "created_at")
+    names = ("id", "order", "status", "origin", "reason", "credit_note", "created_at")
     return dict(to_json({**{name: getattr(refund, name) for name in names}, "amount": amount}))

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from contextlib import suppress
 
 from core.access import Caller
 from core.accounts import Account, account_document, lock_account
+from core.credit_notes import LineRefund, Parts, credit, parts_of_amount, parts_of_lines
 from core.disputes import disputes_of
 from core.engine.engine import Engine
 from core.engine.events import append
 from core.engine.idempotency import Answer, IdempotencyKey, KeyedRequest, begin, claim, finish
 from core.engine.values import new_id, to_json
-from core.errors import RefundExceedsPayment, TransitionInvalid
+from core.errors import RefundExceedsPayment, TransitionInvalid, ValidationFailed
 from core.hooks.payments import ProviderTimeout, ProviderUnavailable, RefundRequest, RefundResult
-from core.orders import Order, get_order, order_document, payment_of
+from core.invoices import Invoice, invoice_document
+from core.orders import Order, get_order, lines_of, order_document, payment_of
 from core.payments import GRACE, SUCCEEDED, Payment, Refund, reference, refund_document, refunds_of
 from core.providers import call_provider, find_provider
 from core.rules.money import Money
@@ -25,10 +28,21 @@ UNSETTLED = ("created", "processing")
 MISMATCH = "reversal-mismatch"
 
 
-def refund_order(engine: Engine, order_id: str, caller: Caller, *, amount: Money | None, reason: str, request: KeyedRequest) -> Answer:
+def refund_order(
+    engine: Engine,
+    order_id: str,
+    caller: Caller,
+    *,
+    amount: Money | None,
+    reason: str,
+    request: KeyedRequest,
+    lines: Sequence[LineRefund] = (),
+) -> Answer:
     """Give back what was paid for an order, all that is left or `amount` of it; the answer's body is the refund's document.
 
-    Raises Missing, TransitionInvalid for an order that was not paid, RefundExceedsPayment, PaymentProviderUnavailable.
+    lines: what of the order it is for; none: all lines in proportion. A credit note is issued once the money has gone back.
+    Raises Missing, TransitionInvalid for an order that was not paid, ValidationFailed for lines that are not the order's or another
+    amount than theirs, RefundExceedsPayment, PaymentProviderUnavailable.
     """
     with engine.db.transaction():
         lock_account(engine, get_order(engine, order_id, caller).account)
@@ -43,7 +57,9 @@ def refund_order(engine: Engine, order_id: str, caller: Caller, *, amount: Money
             if payment is None or payment.status not in SUCCEEDED or not payment.amount:
                 raise TransitionInvalid("The order is {status} and nothing was paid for it.", status=order.status)
             find_provider(engine, payment.provider)
-            refund_id = write_refund(engine, payment, amount, reason).id
+            parts = _parts(engine, order, lines, amount)
+            whole = Money(sum(parts.values()), payment.currency) if parts else amount
+            refund_id = write_refund(engine, payment, whole, reason, parts).id
             claim(engine, request, refund_id)
     with suppress(ProviderTimeout):  # recovery asks again
         settle_refund(engine, refund_id)
@@ -53,7 +69,18 @@ def refund_order(engine: Engine, order_id: str, caller: Caller, *, amount: Money
         return finish(engine, request, refund_document(refund))
 
 
-def write_refund(engine: Engine, payment: Payment, amount: Money | None, reason: str) -> Refund:
+def _parts(engine: Engine, order: Order, lines: Sequence[LineRefund], amount: Money | None) -> Parts | None:
+    """None: no lines are named."""
+    if not lines:
+        return None
+    parts = parts_of_lines(engine, order.id, {line.id: line.subscription for line in lines_of(engine, order)}, lines)
+    whole = Money(sum(parts.values()), order.currency)
+    if amount not in (None, whole):
+        raise ValidationFailed("The lines add up to {whole}: leave amount out, or give that.", pointer="/amount", whole=str(whole))
+    return parts
+
+
+def write_refund(engine: Engine, payment: Payment, amount: Money | None, reason: str, parts: Parts | None = None) -> Refund:
     """The intent to refund: what it takes is counted as refunded at once, so that two at a time never exceed the payment.
 
     amount: None: all that is left. Raises RefundExceedsPayment.
@@ -73,6 +100,8 @@ def write_refund(engine: Engine, payment: Payment, amount: Money | None, reason:
         status="created",
         origin="ours",
         reason=reason,
+        parts=parts_of_amount(engine, payment.order, wanted.amount) if parts is None else parts,
+        credit_note=None,
         provider_ref=None,
         ask_at=now + GRACE,
         created_at=now,
@@ -162,10 +191,27 @@ def recount(engine: Engine, order: Order, payment: Payment) -> None:
 def _tell(engine: Engine, order: Order, payment: Payment, refund: Refund) -> None:
     account = engine.db.get(Account, refund.account)
     assert account is not None
+    note = _credit(engine, order, refund)
     if order.status == "completed" and not payment.capturable and _given_back(engine, payment) >= payment.came_in:
         engine.db.update(order, status="refunded", version=order.version + 1)
-    data = {"order": order_document(engine, order), "account": account_document(account), "refund": refund_document(refund)}
+    data = {
+        "order": order_document(engine, order),
+        "account": account_document(account),
+        "refund": refund_document(refund),
+        "credit_note": invoice_document(engine, note) if note else None,
+    }
     append(engine, "payment.refunded", account=account.id, subject=order.id, data=data)
+
+
+def _credit(engine: Engine, order: Order, refund: Refund) -> Invoice | None:
+    """Its credit note; None where there is no invoice, or where it was in another currency."""
+    parts = refund.parts
+    if parts is None:
+        parts = parts_of_amount(engine, order.id, refund.amount) if refund.currency == order.currency else {}
+    note = credit(engine, order.id, refund.id, parts)
+    if note is not None:
+        engine.db.update(refund, credit_note=note.id)
+    return note
 
 
 def _given_back(engine: Engine, payment: Payment) -> int:

@@ -47,7 +47,7 @@ class OrderHooks:
         """Money went back to the buyer.
 
         Called:  from the outbox after commit, once or more often.
-        event:   data {order, account, refund}; refund.origin is `external` where it was begun at the provider.
+        event:   data {order, account, refund, credit_note or null}; refund.origin is `external` where it was begun at the provider.
         Returns: nothing.
         Errors:  raise anything to be called again later.
         Failure: retry - again with back-off, parked after the last attempt.

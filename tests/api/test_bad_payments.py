@@ -78,6 +78,14 @@ REFUNDS = {
     "text": ({"amount": {"amount": "100", "currency": "EUR"}}, "validation-failed", "/amount/amount"),
     "thirty digits": ({"amount": {"amount": 10**30, "currency": "EUR"}}, "validation-failed", "/amount/amount"),
     "a number for money": ({"amount": 100}, "validation-failed", "/amount"),
+    "no line of the order": ({"lines": [{"line": "oln_1"}]}, "validation-failed", "/lines/0/line"),
+    "a line without an id": ({"lines": [{"amount": {"amount": 100, "currency": "EUR"}}]}, "validation-failed", "/lines/0/line"),
+    "nothing of a line": (
+        {"lines": [{"line": "x", "amount": {"amount": 0, "currency": "EUR"}}]},
+        "validation-failed",
+        "/lines/0/amount/amount",
+    ),
+    "too many lines": ({"lines": [{"line": "x"}] * 101}, "validation-failed", "/lines"),
     "no reason": ({"reason": None}, "validation-failed", "/reason"),
     "reason of 501 characters": ({"reason": "x" * 501}, "validation-failed", "/reason"),
 }

@@ -70,6 +70,10 @@ def test_an_invoice_says_who_sells_what_to_whom(shop):
         "net": euros("36.00"),
         "tax": euros("7.56"),
         "total": euros("43.56"),
+        "paid": euros("43.56"),
+        "due": euros("0.00"),
+        "credits": None,
+        "credit_notes": [],
         "lines": [
             {
                 "kind": "charge",

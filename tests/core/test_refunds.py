@@ -8,6 +8,7 @@ import pytest
 from core.access import Caller
 from core.engine.idempotency import KeyedRequest
 from core.errors import IdempotencyKeyReused, Missing, RefundExceedsPayment, TransitionInvalid
+from core.invoices import Invoice, invoice_document
 from core.orders import Order
 from core.payments import Payment, Refund
 from core.recovery import recover
@@ -60,6 +61,12 @@ def refunds(shop: Any) -> list[str]:
     return [row.status for row in shop.engine.db.all(Refund.select().order_by(Refund.id))]
 
 
+def notes(shop: Any) -> list[dict[str, Any]]:
+    """Every credit note, the oldest first."""
+    rows = shop.engine.db.all(Invoice.select().where(Invoice.credits.is_null(False)).order_by(Invoice.id))
+    return [invoice_document(shop.engine, row) for row in rows]
+
+
 def later(shop: Any, **time: int) -> None:
     shop.clock.move_to(shop.clock.now() + timedelta(**time))
     recover(shop.engine)
@@ -80,10 +87,12 @@ def test_without_an_amount_everything_goes_back(shop, order):
         "status": "succeeded",
         "origin": "ours",
         "reason": "wrong",
+        "credit_note": notes(shop)[0]["id"],
         "created_at": "2026-03-01T12:00:00.000Z",
     }
     assert (given_back(shop), refunded(shop), status(shop, order)) == ([14_52], 14_52, "refunded")
-    assert shop.rows() == {**before, **{name: before[name] + 1 for name in ("refund", "event", "idempotency_key")}}
+    written = ("refund", "invoice", "invoice_line", "invoice_series", "event", "idempotency_key")
+    assert shop.rows() == {**before, **{name: before[name] + 1 for name in written}}
     assert [event["data"]["refund"] for event in shop.events("payment.refunded")] == [answer.body]
 
 
