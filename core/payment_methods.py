@@ -84,7 +84,7 @@ def save_at_provider(engine: Engine, account_id: str, caller: Caller, provider_n
 def add_method(engine: Engine, account_id: str, caller: Caller, provider: str, saved: SavedMethod) -> PaymentMethod:
     """Write a method that was stored at its provider. Raises Missing."""
     with engine.db.transaction():
-        account = find(engine, Account, account_id, caller)
+        account = find(engine, Account, account_id, caller, lock=True)  # a renewal that is refused now looks for another method
         return keep_method(engine, account.id, provider, saved)
 
 

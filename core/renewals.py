@@ -92,10 +92,9 @@ def _renew_next(engine: Engine, account_id: str, until: date | None, silent: set
 
 def _due(engine: Engine, account: Account, until: date | None) -> list[Subscription]:
     """What fell due on the earliest day of which something is left, locked."""
-    theirs = (Subscription.account == account.id) & Subscription.cancelled_at.is_null()
-    found = engine.db.all(Subscription.select().where(theirs).order_by(Subscription.id))
-    last = _last_day(account.today(engine), until)
-    rows = [row for each in found if (row := engine.db.lock(Subscription, each.id)) and _is_due(engine, row) and row.period_end <= last]
+    over = (Subscription.period_end <= _last_day(account.today(engine), until)) & Subscription.cancelled_at.is_null()
+    found = engine.db.claim(Subscription.select().where((Subscription.account == account.id) & over).order_by(Subscription.id))
+    rows = [row for row in found if _is_due(engine, row)]
     first = min((row.period_end for row in rows), default=None)
     return [row for row in rows if row.period_end == first]
 

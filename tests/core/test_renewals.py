@@ -80,16 +80,27 @@ def test_a_second_look_on_the_same_day_and_one_on_the_day_before_do_nothing(shop
     assert shop.rows() | {"delivery": 0} == rows | {"delivery": 0}
 
 
-def test_the_quote_said_what_the_renewal_charges(shop):
-    line = {"mode": "buy", "plan": "gotowebinar-standard", "seats": 7, "interval": "year"}
-    cart = shop.cart(line)
-    [quoted] = shop.quote(cart).lines
+@pytest.mark.parametrize(
+    ("plan", "seats", "interval", "country"),
+    [
+        ("gotowebinar-standard", 7, "year", "ES"),
+        ("gotomeeting-professional", 23, "month", "DE"),  # graduated
+        ("rescue-standard", 1, "year", "FI"),  # 25.5 %
+        ("gotoassist-professional", 5, "month", "US"),
+    ],
+)
+def test_the_quote_said_what_the_renewal_charges_and_when(shop, plan, seats, interval, country):
+    account = shop.open_account(country=country)
+    cart = shop.cart({"mode": "buy", "plan": plan, "seats": seats, "interval": interval}, account=account)
+    promised = shop.quote(cart).lines[0].document["next_charge"]
     shop.order(cart, token="tok_ok", save=True)
 
-    on(shop, "2027-03-01")
+    on(shop, promised["date"])
 
     [order] = renewals(shop)
-    assert quoted.document["next_charge"] == {"date": "2027-03-01", "amount": order["total"]}
+    invoice = invoice_of(shop, order)
+    assert promised["amount"] == order["total"] == invoice["total"]
+    assert promised["date"] == invoice["lines"][0]["period"]["start"] == invoice["issued_on"]
 
 
 def test_subscriptions_that_fall_due_on_one_day_are_one_order_and_one_invoice(shop):
@@ -291,10 +302,12 @@ def test_what_costs_nothing_goes_on_for_nothing(open_shop):
 def test_what_is_cancelled_ends_and_is_not_charged(shop):
     subscription = buy(shop)
     cancel(shop.engine, subscription.id, INTERNAL, at="period_end")
+    shop.on("2026-06-01")
 
-    on(shop, "2026-06-01")
+    renew(shop.engine, [subscription.account])  # by who had found it before it was cancelled
+    shop.run()
 
-    assert (shop.show(subscription)["status"], renewals(shop)) == ("cancelled", [])
+    assert (shop.show(subscription)["status"], renewals(shop), shop.count(Setback)) == ("cancelled", [], 0)
 
 
 def test_while_an_order_changes_it_it_is_not_renewed_and_afterwards_it_is(shop):
@@ -303,8 +316,9 @@ def test_while_an_order_changes_it_it_is_not_renewed_and_afterwards_it_is(shop):
     waiting = shop.order(shop.cart({"mode": "change", "subscription": subscription.id, "seats": 2}), token="tok_3ds")
 
     shop.clock.move_to(datetime(2026, 4, 1, tzinfo=UTC))
-    renew(shop.engine, due_accounts(shop.engine))
-    assert renewals(shop) == []
+    assert due_accounts(shop.engine) == []
+    renew(shop.engine, [subscription.account])
+    assert (renewals(shop), shop.count(Setback)) == ([], 0)
     on(shop, "2026-04-02")
 
     assert shop.engine.db.get(Order, waiting["id"]).status == "cancelled"
