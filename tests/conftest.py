@@ -1,9 +1,13 @@
 """Every test may ask for a whole shop (`shop`, `open_shop`) and for a client of its HTTP API (`client`)."""
 
 import itertools
+import os
+import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy
+from pathlib import Path
 from threading import Thread
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -37,6 +41,13 @@ settings.load_profile("any_machine")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--database", choices=["sqlite", "postgresql"], default="sqlite", help="what shops in tests run on")
+
+
+def pytest_configure() -> None:
+    """Processes that tests start compile what they import once, also where nothing is to be written beside the sources."""
+    if sys.dont_write_bytecode:
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        os.environ["PYTHONPYCACHEPREFIX"] = str(Path(tempfile.gettempdir()) / "puesto-tests-bytecode")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -280,9 +280,13 @@ def recover_dying(street: Street) -> None:
     street.recover(rounds=(24 * 60, 24 * 60))
 
 
-# Of these each statement is a place to die in every run, of all the others in the longer one.
-BRIEF = ("paid in part with credit", "paid, then seats assigned")
 every_story = pytest.mark.parametrize("story", STORIES.values(), ids=STORIES)
+
+
+def these_stories(*names: str) -> Any:
+    """These in every run, all the others in the longer one."""
+    marks = {name: () if name in names else pytest.mark.slow for name in STORIES}
+    return pytest.mark.parametrize("story", [pytest.param(story, id=name, marks=marks[name]) for name, story in STORIES.items()])
 
 
 @every_story
@@ -295,9 +299,7 @@ def test_recovery_settles_what_its_buyer_left_behind_though_it_dies_too(tmp_path
         check_books(buyer)
 
 
-@pytest.mark.parametrize(
-    "story", [pytest.param(story, id=name, marks=() if name in BRIEF else pytest.mark.slow) for name, story in STORIES.items()]
-)
+@these_stories("paid in part with credit", "paid, then seats assigned")
 def test_between_two_statements_it_is_no_different(tmp_path, new_shop, story):
     street = Street(partial(new_shop, tmp_path, enabled=PLUGINS))
     undisturbed = Buyer(street, story)
@@ -328,7 +330,7 @@ def test_who_repeats_the_request_gets_what_it_asked_for(tmp_path, new_shop, stor
     assert undisturbed.answers == story.answers
 
 
-@every_story
+@these_stories("paid", "paid, never answered", "confirmed at the bank", "given up, then paid", "paid, then refunded")
 def test_who_repeats_the_request_after_recovery_is_not_charged_again(tmp_path, new_shop, story):
     street = Street(partial(new_shop, tmp_path, enabled=PLUGINS))
 

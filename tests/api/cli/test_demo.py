@@ -2,6 +2,7 @@
 
 import re
 from calendar import monthrange
+from contextlib import closing
 from datetime import date, timedelta
 from fractions import Fraction
 
@@ -10,6 +11,7 @@ import pytest
 from api.cli.narration import Client, Narrator
 from api.cli.output import Failure
 from api.cli.running import run_puesto
+from tests.conftest import serving
 
 pytestmark = pytest.mark.only_on("sqlite", reason="the demo brings a file of its own")
 
@@ -146,9 +148,8 @@ def test_the_mails_are_listed_and_one_is_shown(demo):
     assert "| Base imponible: 70,00\N{NO-BREAK SPACE}€" in shown
 
 
-def test_an_answer_that_the_story_does_not_expect_stops_it(server, capsys):
-    client = Client(server.url, "sk_unknown", Narrator())
+def test_an_answer_that_the_story_does_not_expect_stops_it(shop, capsys):
+    refused = pytest.raises(Failure, match="GET /v1/orders answered 401 instead of 200")
 
-    with pytest.raises(Failure, match="GET /v1/orders answered 401 instead of 200"):
+    with serving(shop) as address, closing(Client(address, "sk_unknown", Narrator())) as client, refused:
         client.get("/v1/orders")
-    client.close()
