@@ -203,6 +203,19 @@ def capture_order(body, order_id):
     return replayable(answer, answer.body, 201, {"Location": f"/v1/orders/{order_id}"})
 
 
+@blueprint.post("/<order_id>/void")
+@needs("staff")
+@blueprint.response(200, OrderOut)
+@keyed(required=True, whole=False)
+def void_order(order_id):
+    """Let go of money that was set aside and of which nothing was taken, and undo the order.
+
+    Its subscriptions end and its invoice is credited. While the provider has not answered, the order stays `completed`.
+    """
+    answer = captures.void_order(engine(), order_id, caller(), request=keyed_request())
+    return replayable(answer, answer.body, 200)
+
+
 @blueprint.post("/<order_id>/refunds")
 @needs("staff")
 @blueprint.arguments(NewRefund)

@@ -7,6 +7,7 @@ of a payment is under way at a time, so that the provider's figures say what bec
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -26,6 +27,8 @@ from core.orders import Order, get_order, note_captured, order_document, payment
 from core.payments import FAILED, GRACE, HOLDING, SUCCEEDED, Payment, record_result, reference
 from core.providers import call_provider, find_provider
 from core.rules.money import Money
+from core.subscriptions import unreserve
+from core.voids import check_voidable, undo_order
 
 log = logging.getLogger("puesto.captures")
 
@@ -69,6 +72,27 @@ def capture_order(engine: Engine, order_id: str, caller: Caller, *, amount: Mone
     final: let go of the rest. Raises Missing, TransitionInvalid where nothing is set aside or a capture is under way,
     CaptureExceedsPayment, PaymentProviderUnavailable.
     """
+    return _carry_out(engine, order_id, caller, request, lambda order: _intend(engine, order, amount, final), capture_document)
+
+
+def void_order(engine: Engine, order_id: str, caller: Caller, *, request: KeyedRequest) -> Answer:
+    """Let go of what was set aside for an order, and undo the order once it is; the answer's body is the order's document.
+
+    Raises Missing, PaymentProviderUnavailable, and TransitionInvalid where money was taken, a capture is under way, or the order can't be
+    undone.
+    """
+    return _carry_out(engine, order_id, caller, request, lambda order: _intend_to_void(engine, order), lambda _: _shown(engine, order_id))
+
+
+def _carry_out(
+    engine: Engine,
+    order_id: str,
+    caller: Caller,
+    request: KeyedRequest,
+    intend: Callable[[Order], Capture],
+    show: Callable[[Capture], dict[str, Any]],
+) -> Answer:
+    """The three steps, or what is left of them."""
     with engine.db.transaction():
         lock_account(engine, get_order(engine, order_id, caller).account)
         order = get_order(engine, order_id, caller, lock=True)
@@ -78,14 +102,14 @@ def capture_order(engine: Engine, order_id: str, caller: Caller, *, amount: Mone
         if isinstance(known, IdempotencyKey):
             capture_id = str(known.resource)
         else:
-            capture_id = _intend(engine, order, amount, final).id
+            capture_id = intend(order).id
             claim(engine, request, capture_id)
     with suppress(ProviderTimeout):  # recovery asks again
         settle_capture(engine, capture_id)
     with engine.db.transaction():
         capture = engine.db.get(Capture, capture_id)
         assert capture is not None
-        return finish(engine, request, capture_document(capture))
+        return finish(engine, request, show(capture))
 
 
 def _intend(engine: Engine, order: Order, amount: Money | None, final: bool) -> Capture:
@@ -105,9 +129,31 @@ def _intend(engine: Engine, order: Order, amount: Money | None, final: bool) -> 
         )
     if wanted != left and not provider.capabilities.partial_capture:
         raise TransitionInvalid("{provider} takes what is set aside at once: {left}.", provider=provider.name, left=str(left))
+    _check_idle(engine, payment)
+    return write_capture(engine, payment, wanted, final=final or wanted == left)
+
+
+def _intend_to_void(engine: Engine, order: Order) -> Capture:
+    payment = payment_of(engine, order)
+    started = check_voidable(engine, order, payment)
+    assert payment is not None
+    find_provider(engine, payment.provider)
+    _check_idle(engine, payment)
+    capture = write_capture(engine, payment, Money(0, payment.currency), final=True)
+    for subscription in started:
+        engine.db.update(subscription, changing=capture.id)
+    return capture
+
+
+def _check_idle(engine: Engine, payment: Payment) -> None:
     if under_way(engine, payment):
         raise TransitionInvalid("A capture of this payment is under way. Wait for it.")
-    return write_capture(engine, payment, wanted, final=final or wanted == left)
+
+
+def _shown(engine: Engine, order_id: str) -> dict[str, Any]:
+    order = engine.db.get(Order, order_id)
+    assert order is not None
+    return order_document(engine, order)
 
 
 def under_way(engine: Engine, payment: Payment) -> bool:
@@ -174,15 +220,23 @@ def _record(engine: Engine, asked: Capture, result: PaymentResult) -> None:
             engine.db.update(capture, status=outcome, ask_at=None)
         if outcome == "failed":
             log.error("capture %s of order %s: %s refuses it", capture.id, order.id, payment.provider)
+            unreserve(engine, capture.id)
         if outcome == "succeeded" and not capture.amount:
             engine.db.update(payment, problem=None)
         if order.problem != payment.problem:
             engine.db.update(order, problem=payment.problem, version=order.version + 1)
         note_captured(engine, order, payment)
-        if outcome == "succeeded" and capture.amount:
-            _tell(engine, order, capture)
+        if outcome == "succeeded":
+            _follow(engine, order, payment, capture)
     if outcome is None:
         raise ProviderTimeout(f"{payment.provider} has taken another amount than it was asked for")
+
+
+def _follow(engine: Engine, order: Order, payment: Payment, capture: Capture) -> None:
+    if capture.amount:
+        _tell(engine, order, capture)
+    elif order.status == "completed":
+        undo_order(engine, order, payment)
 
 
 def _outcome(payment: Payment, capture: Capture) -> str | None:

@@ -21,6 +21,17 @@ class OrderHooks:
         """
 
     @hookspec(failure="retry", deadline=60.0, network=True)
+    def order_voided(self, event: Event) -> None:
+        """An order whose money was only set aside was undone: its subscriptions have ended, its invoice is credited as a whole.
+
+        Called:  from the outbox after commit, once or more often.
+        event:   data {order, account, invoice, subscriptions: [...]}.
+        Returns: nothing.
+        Errors:  raise anything to be called again later.
+        Failure: retry - again with back-off, parked after the last attempt.
+        """
+
+    @hookspec(failure="retry", deadline=60.0, network=True)
     def payment_failed(self, event: Event) -> None:
         """A payment of an order was declined or failed; nothing was charged.
 

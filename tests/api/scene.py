@@ -11,7 +11,6 @@ ONE_EURO = {"amount": 100, "currency": "EUR"}
 LATER = "2026-03-02T12:00:00Z"
 # An order to wait for the buyer at the bank; a subscription to have been cancelled.
 OF_WAITING = {"confirm_order", "cancel_order", "return_from_provider"}
-OF_SET_ASIDE = {"capture_order"}
 OF_NOBODY = ("claim_cart", "change_cart")  # what works on a cart without account
 
 
@@ -62,6 +61,14 @@ class Scene:
     @cached_property
     def set_aside(self):
         """An order whose money waits to be taken."""
+        return self._set_aside()
+
+    @cached_property
+    def untouched(self):
+        """Another, of which nothing is ever taken."""
+        return self._set_aside()
+
+    def _set_aside(self):
         payments = self.shop.engine.settings["payments"]
         payments["capture"] = "manual"
         try:
@@ -72,7 +79,8 @@ class Scene:
     def order(self, operation):
         if operation.id in OF_WAITING:
             return self.waiting
-        return self.set_aside if operation.id in OF_SET_ASIDE else self.paid
+        orders = {"capture_order": "set_aside", "void_order": "untouched"}
+        return getattr(self, orders.get(operation.id, "paid"))
 
     def _cart(self, *lines):
         return self.client.post("/v1/carts", {"account": self.account.id, "lines": list(lines)}).json

@@ -116,6 +116,7 @@ SKIPPED = ("find_cart_warnings",)
 NEWS = {  # what makes the news, and what is answered although somebody can't bear to hear them
     "order_completed": (buy, 201),
     "payment_failed": (order(lambda scene: SEAT, "tok_card_declined"), 402),
+    "order_voided": (lambda scene: scene.client.post(f"/v1/orders/{scene.untouched['id']}/void"), 200),
     "payment_captured": (lambda scene: scene.client.post(f"/v1/orders/{scene.set_aside['id']}/captures", {}), 201),
     "payment_refunded": (lambda scene: scene.client.post(f"/v1/orders/{scene.paid['id']}/refunds", {"reason": "goodwill"}), 201),
     "payment_disputed": (disputed("opened"), 200),
