@@ -151,6 +151,7 @@ BACK = {
     "failed": (Message("Not paid"), Message("Nothing was charged. Go back to the shop to pay another way.")),
     "waiting": (Message("One moment"), Message("The payment is being confirmed. You can close this page; the order goes on by itself.")),
 }
+LEFT = (Message("Not paid yet"), Message("Nothing was charged. Go back to the shop to pay another way, or go on where you were."))
 BACK |= {"refunded": BACK["completed"], "cancelled": BACK["failed"]}
 
 
@@ -243,6 +244,19 @@ def return_from_provider(order_id):
     status = checkout.buyer_returned(engine(), order_id, dict(request.args))
     heading, text = BACK.get(status, BACK["waiting"])
     return page_of("return.html", language=language(), heading=translate(heading), text=translate(text))
+
+
+@blueprint.get("/<order_id>/cancelled")
+@blueprint.response(200, {"type": "string"}, content_type="text/html", description="A page for the buyer's browser")
+def left_at_provider(order_id):
+    """Where the provider sends a buyer who gives up there.
+
+    Shows how the payment stands, and the way back to it while it waits.
+    """
+    status, url = checkout.buyer_left(engine(), order_id)
+    heading, text = LEFT if status == "requires_action" else BACK.get(status, BACK["waiting"])
+    shown = {"heading": translate(heading), "text": translate(text), "url": url, "go_on": translate(Message("Go on paying"))}
+    return page_of("return.html", language=language(), **shown)
 
 
 def _money(body: dict[str, Any]) -> Money | None:

@@ -34,6 +34,7 @@ from core.orders import (
     get_order,
     note_captured,
     order_document,
+    payment_lines,
     payment_of,
     waiting_order,
     write_order,
@@ -189,7 +190,8 @@ def _ask_provider(engine: Engine, order: Order, payment: Payment, token: str | N
     assert account is not None
     try:
         known = retrieve(engine, payment) if resumed else None
-        return known or begin_at_provider(engine, payment, account, token=token, locale=order.locale, purchase_order=order.purchase_order)
+        words: dict[str, Any] = {"locale": order.locale, "purchase_order": order.purchase_order, "lines": payment_lines(engine, order)}
+        return known or begin_at_provider(engine, payment, account, token=token, **words)
     except ProviderTimeout:
         return PaymentResult("processing", payment.money)
 
@@ -311,6 +313,18 @@ def buyer_returned(engine: Engine, order_id: str, data: dict[str, Any]) -> str:
     now = engine.db.get(Order, order_id)
     assert now is not None
     return now.status
+
+
+def buyer_left(engine: Engine, order_id: str) -> tuple[str, str | None]:
+    """The buyer's browser comes from a provider's page that was left undone: the order's status, and where the buyer can go on.
+
+    Nothing changes: the cart can be edited and ordered anew, and the order is given up in its time. Raises Missing.
+    """
+    order = engine.db.get(Order, order_id)
+    if order is None:
+        raise missing("order", order_id)
+    action = order_document(engine, order)["next_action"]
+    return order.status, action["url"] if action else None
 
 
 def _ask_after_return(engine: Engine, order: Order, data: dict[str, Any]) -> None:

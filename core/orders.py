@@ -16,6 +16,7 @@ from core.engine.database import InstantField, JsonField, Row, refers_to
 from core.engine.engine import Engine
 from core.engine.events import append
 from core.engine.values import new_id, to_json
+from core.hooks.payments import PaymentLine
 from core.invoices import Invoice, invoice_document, invoice_of, issue_invoice
 from core.payment_methods import default_method
 from core.payments import Payment, payment_document, refund_document, refunds_of
@@ -285,6 +286,12 @@ def payment_of(engine: Engine, order: Order) -> Payment | None:
     """The order's latest attempt to pay; None where nothing had to be paid."""
     payment: Payment | None = engine.db.first(Payment.select().where(Payment.order == order.id).order_by(Payment.id.desc()))
     return payment
+
+
+def payment_lines(engine: Engine, order: Order) -> tuple[PaymentLine, ...]:
+    """What is paid for, as a provider's pages may show it."""
+    items = [item for line in lines_of(engine, order) for item in line.items]
+    return tuple(PaymentLine(each["description"], Money(each["net"]["amount"] + each["tax"]["amount"], order.currency)) for each in items)
 
 
 def order_document(engine: Engine, order: Order) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from core.errors import PaymentProviderUnavailable, ValidationFailed
 from core.hooks.payments import (
     CaptureMode,
     PaymentError,
+    PaymentLine,
     PaymentProvider,
     PaymentReference,
     PaymentRequest,
@@ -226,12 +227,14 @@ def begin_at_provider(
     token: str | None,
     locale: str,
     purchase_order: str | None,
+    lines: tuple[PaymentLine, ...],
     on_session: bool = True,
 ) -> PaymentResult:
     """Ask the provider to charge, or only to store the method where nothing is due. Raises as `call_provider` does.
 
     token: what the client got from the provider; it is handed through and stored nowhere. on_session: whether the buyer is there.
     """
+    page = f"{base_url_of(engine.settings)}/v1/orders/{payment.order}"
     provider = find_provider(engine, payment.provider)
     method = engine.db.get(PaymentMethod, payment.method) if payment.method else None
     if method is not None and not payment.amount:
@@ -241,12 +244,14 @@ def begin_at_provider(
         amount=payment.money,
         customer=customer_of(account, purchase_order),
         idempotency_key=payment.id,
-        return_url=f"{base_url_of(engine.settings)}/v1/orders/{payment.order}/return",
+        return_url=f"{page}/return",
+        cancel_url=f"{page}/cancelled",
         locale=locale,
         token=token,
         method=method.reference if method else None,
         save_method=payment.save_method,
         on_session=on_session,
+        lines=lines,
         capture_mode=_capture_mode(engine, provider, payment, on_session),
     )
     call = provider.initiate_payment if payment.amount else provider.save_method

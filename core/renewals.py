@@ -20,7 +20,7 @@ from core.engine.engine import Engine
 from core.engine.setbacks import attempt, resting
 from core.engine.values import new_id
 from core.hooks.payments import PaymentResult, ProviderTimeout, ProviderUnavailable
-from core.orders import Order, complete_order, payment_of, write_order
+from core.orders import Order, complete_order, payment_lines, payment_of, write_order
 from core.payment_methods import default_method
 from core.payments import SUCCEEDED, Payment, PaymentChoice, begin_at_provider, new_payment
 from core.quotes import Quote, quote_renewal
@@ -173,7 +173,7 @@ def begin_payment(engine: Engine, payment: Payment) -> PaymentResult | None:
     assert order is not None and account is not None
     if order.kind != "renewal" or payment.status not in ("created", "processing"):
         return None
-    words: dict[str, Any] = {"locale": order.locale, "purchase_order": order.purchase_order}
+    words: dict[str, Any] = {"locale": order.locale, "purchase_order": order.purchase_order, "lines": payment_lines(engine, order)}
     try:
         return begin_at_provider(engine, payment, account, token=None, on_session=False, **words)
     except ProviderUnavailable as error:

@@ -23,7 +23,7 @@ from plugins.payments.sandbox_entries import Entry
 from plugins.payments.sandbox_faults import REQUEST_KINDS, Fault, draw_fault, list_faults, set_faults
 from plugins.payments.sandbox_ledger import Ledger
 from plugins.payments.sandbox_webhooks import Sender, append_event
-from puesto import Action, CaptureRequest, Customer, Money, PaymentReference, PaymentRequest, PaymentUnknown, RefundRequest
+from puesto import Action, CaptureRequest, Customer, Money, PaymentLine, PaymentReference, PaymentRequest, PaymentUnknown, RefundRequest
 
 # Views are called as the provider's methods, and faults name them so.
 api = Blueprint("api", __name__)
@@ -190,7 +190,9 @@ def refund_payment() -> Any:
 def _begin(*, setup: bool) -> Any:
     try:
         body = request.get_json()
-        asked = PaymentRequest(**{**body, "amount": Money(**body["amount"]), "customer": Customer(**body["customer"])})
+        lines = tuple(PaymentLine(line["description"], Money(**line["amount"])) for line in body["lines"])
+        read = {"amount": Money(**body["amount"]), "customer": Customer(**body["customer"]), "lines": lines}
+        asked = PaymentRequest(**{**body, **read})
     except (KeyError, TypeError) as error:
         raise BadRequest(f"no payment: {error}") from error
     if asked.token == "tok_unavailable":
@@ -253,10 +255,13 @@ def challenge(ref: str) -> str | Redirect:
     entry = _ledger().look_up(_reference(ref))
     if entry.status != "requires_action":
         return redirect(entry.way_back)
-    return render_template("sandbox_3ds.html", amount=Money(entry.amount, entry.currency))
+    return render_template("sandbox_3ds.html", amount=Money(entry.amount, entry.currency), can_leave=bool(entry.cancel_url))
 
 
 @bank.post("/3ds/<ref>")
 def decide(ref: str) -> Redirect:
-    entry = _ledger().settle(_reference(ref), approved=request.form["decision"] == "approve")
-    return redirect(entry.way_back, 303)
+    decision = request.form["decision"]
+    if decision == "leave":
+        entry = _ledger().look_up(_reference(ref))
+        return redirect(entry.cancel_url or entry.way_back, 303)
+    return redirect(_ledger().settle(_reference(ref), approved=decision == "approve").way_back, 303)

@@ -10,7 +10,7 @@ CARD = {"provider": "sandbox", "token": "tok_ok"}
 ONE_EURO = {"amount": 100, "currency": "EUR"}
 LATER = "2026-03-02T12:00:00Z"
 # An order to wait for the buyer at the bank; a subscription to have been cancelled.
-OF_WAITING = {"confirm_order", "cancel_order", "return_from_provider"}
+OF_WAITING = {"confirm_order", "cancel_order", "return_from_provider", "left_at_provider"}
 OF_NOBODY = ("claim_cart", "change_cart")  # what works on a cart without account
 
 

@@ -155,6 +155,22 @@ def test_a_person_gets_a_page_in_their_language_when_the_bank_sends_them_back(cl
     assert "<h1>Pagado</h1>" in page
 
 
+def test_who_leaves_the_bank_is_shown_the_way_back_to_it_and_nothing_changes(open_shop):
+    client = Client(open_shop())
+    scene = Scene(client)
+    order, before = scene.waiting, client.shop.rows()
+    path = f"/v1/orders/{order['id']}/cancelled"
+
+    page = client.get(path, bearer=None).text
+
+    assert "<h1>Not paid yet</h1>" in page
+    assert f'<a href="{order["next_action"]["url"]}">Go on paying</a>' in page.replace("&amp;", "&")
+    assert (client.get(f"/v1/orders/{order['id']}").json["status"], client.shop.rows()) == ("requires_action", before)
+    client.post(f"/v1/orders/{order['id']}/cancel")
+    assert "<h1>Not paid</h1>" in (left := client.get(path, bearer=None).text) and "<a " not in left
+    assert client.get("/v1/orders/ord_1/cancelled", bearer=None).status_code == 404
+
+
 @pytest.mark.only_on("sqlite", reason="a file is what goes bad here; test_database_away.py stops a server")
 def test_pages_and_health_are_there_while_the_database_is_away(open_shop):
     client = Client(open_shop())

@@ -17,6 +17,7 @@ OPERATIONS = """
     add_payment_method list_payment_methods get_payment_method delete_payment_method create_token
     create_cart get_cart change_cart delete_cart add_cart_line change_cart_line remove_cart_line claim_cart merge_carts get_quote check_out
     list_orders get_order confirm_order cancel_order capture_order void_order refund_order return_from_provider
+    left_at_provider
     list_subscriptions get_subscription cancel_subscription reactivate_subscription
     list_seats assign_seats assign_seat release_seat check_entitlement
     list_invoices get_invoice receive_webhook
@@ -27,7 +28,8 @@ OPERATIONS = """
 FREE = {("Action", "data"), ("Confirm", "data"), ("Event", "data")}
 # Whatever a quote shows: a number, a text, a period.
 ANY_VALUE = {("Change", "was"), ("Change", "now")}
-TEXTS = {"return_from_provider": "text/html", "list_problems": "text/html", "explain_problem": "text/html", "metrics": "text/plain"}
+PAGES = ("return_from_provider", "left_at_provider", "list_problems", "explain_problem")
+TEXTS = {**dict.fromkeys(PAGES, "text/html"), "metrics": "text/plain"}
 
 
 def schemas():

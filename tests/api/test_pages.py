@@ -72,6 +72,7 @@ def test_the_documentation_shows_every_operation_and_asks_nobody_else(browse):
     [
         ("/problems", "Problem types"),
         ("/problems/quote-changed", "The amounts have changed"),
+        ("/v1/orders/{order}/cancelled", "Not paid yet"),
         ("/v1/orders/{order}/return", "Paid"),
     ],
 )

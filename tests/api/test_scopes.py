@@ -16,6 +16,7 @@ SCOPED = operations(lambda operation: "x-scope" in operation.spec)
 # Those of no scope, and who may call them.
 FOR_EVERYBODY = {
     "list_products", "get_product", "create_cart", "alive", "ready", "list_problems", "explain_problem", "return_from_provider",
+    "left_at_provider",
     "receive_webhook",
 }  # fmt: skip
 FOR_ANY_KEY_OR_TOKEN = {"check_entitlement"}

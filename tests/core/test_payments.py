@@ -302,3 +302,36 @@ def test_amounts_are_minor_units_of_the_orders_currency(shop):
 
     assert order["payment"]["amount"] == {"amount": 39_00, "currency": "USD"}  # 3 x 13.00, no VAT
     assert [charge.amount for charge in shop.engine.providers["sandbox"].charges()] == [Money(39_00, "USD")]
+
+
+# --- what a provider is told
+
+
+@pytest.fixture
+def asked(faulty):
+    """The requests that the gateway gets from now on."""
+    seen: list[Any] = []
+    gateway = faulty.engine.providers["sandbox"]
+    gateway.instead["initiate_payment"] = lambda real, request: (seen.append(request), real(request))[1]
+    return seen
+
+
+def test_a_provider_is_told_what_is_paid_for_and_where_the_buyer_goes(faulty, asked):
+    order = faulty.order(faulty.cart({**SEAT, "seats": 3}, {**SEAT, "plan": "gotowebinar-standard", "seats": 3}))
+
+    [request] = asked
+    page = f"http://127.0.0.1:8000/v1/orders/{order['id']}"
+    assert (request.return_url, request.cancel_url, request.capture_mode) == (f"{page}/return", f"{page}/cancelled", "automatic")
+    assert [line.description for line in request.lines] == ["GoToAssist Remote Support – Standard", "GoToWebinar – Standard"]
+    assert [line.amount.amount for line in request.lines] == [line["total"]["amount"] for line in order["lines"]]
+    assert sum(line.amount.amount for line in request.lines) == request.amount.amount
+
+
+def test_renewals_are_charged_at_once_also_where_orders_are_captured_by_hand(open_shop):
+    shop = open_shop(payments={"capture": "manual"})
+    shop.buy("gotoassist-standard", token="tok_ok", save=True)
+
+    shop.on("2026-04-01")
+    shop.run()
+
+    assert charges(shop) == [("authorized", 0), ("captured", 14_52)]

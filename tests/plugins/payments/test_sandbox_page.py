@@ -65,6 +65,22 @@ def test_the_buyer_decides_and_comes_back(provider, browser, return_url, token, 
     assert (settled.status, settled.amount, settled.error) == outcome
 
 
+def test_a_buyer_who_leaves_goes_back_to_the_shop_and_may_still_pay(provider, browser, return_url):
+    left = return_url.replace("/return?", "/left?")
+    request, waiting = KIT.pay(provider, token="tok_3ds", return_url=return_url, cancel_url=left)
+
+    browser.open(waiting.action.url)
+    browser.click("Back to the shop")
+    browser.wait_until("document.body.innerText === 'Thank you'")
+
+    assert browser.evaluate("location.href") == left
+    assert provider.retrieve_payment(reference(request, waiting)) == waiting
+    browser.open(waiting.action.url)
+    browser.click("Approve")
+    browser.wait_until("document.body.innerText === 'Thank you'")
+    assert provider.retrieve_payment(reference(request, waiting)).status == "captured"
+
+
 def test_the_page_shows_the_amount_and_loads_nothing_from_elsewhere(provider, browser):
     _, waiting = KIT.pay(provider, token="tok_3ds")
 
