@@ -14,10 +14,12 @@ Cases for what the provider does not claim in its capabilities are skipped.
 from puesto.testing.payments.captures import CaptureCases
 from puesto.testing.payments.changes import ChangeCases
 from puesto.testing.payments.contract import ContractCases
+from puesto.testing.payments.faults import FaultCases
 from puesto.testing.payments.idempotency import IdempotencyCases
 from puesto.testing.payments.kit import Kit, lost_reference, reference, settled
 from puesto.testing.payments.methods import MethodCases
 from puesto.testing.payments.money import MoneyCases
+from puesto.testing.payments.network import FaultyNetwork
 from puesto.testing.payments.paying import PayingCases
 from puesto.testing.payments.redirects import RedirectCases
 from puesto.testing.payments.refunds import RefundCases
@@ -25,7 +27,7 @@ from puesto.testing.payments.scripts import ScriptCases
 from puesto.testing.payments.settlement import SettlementCases
 from puesto.testing.payments.webhooks import WebhookCases
 
-__all__ = ["PaymentProviderContract", "lost_reference", "reference", "settled"]
+__all__ = ["FaultyNetwork", "PaymentProviderContract", "lost_reference", "reference", "settled"]
 
 
 class PaymentProviderContract(
@@ -41,5 +43,6 @@ class PaymentProviderContract(
     WebhookCases,
     ChangeCases,
     MoneyCases,
+    FaultCases,
 ):
-    __doc__ = Kit.__doc__
+    __doc__ = f"{Kit.__doc__}\n\n{FaultCases.__doc__}"

@@ -5,13 +5,30 @@ from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
 
+import httpx
 import pytest
 
 from plugins.payments.sandbox import SandboxProvider
-from puesto import Capabilities, Money, PaymentProvider, ProviderEvent, SignatureInvalid, eur
+from plugins.payments.sandbox_remote import RemoteSandbox
+from puesto import (
+    Capabilities,
+    Money,
+    PaymentError,
+    PaymentProvider,
+    PaymentResult,
+    PaymentUnknown,
+    ProviderEvent,
+    ProviderTimeout,
+    ProviderUnavailable,
+    SignatureInvalid,
+    eur,
+)
 from puesto.testing import PaymentProviderContract
+from puesto.testing.payments import FaultyNetwork
+from tests.plugins.payments.gateway import SECRET, running_gateway
 from tests.plugins.payments.test_sandbox import TestSandbox as SandboxCases
 from tests.plugins.payments.test_sandbox import sandbox
+from tests.plugins.payments.test_sandbox_gateway import TestSandboxOverHttp as SandboxOverHttp
 
 KIT = SandboxCases()
 
@@ -127,3 +144,115 @@ def test_careless_webhooks_are_found(tmp_path, case):
 
     with pytest.raises((AssertionError, SignatureInvalid, pytest.fail.Exception)):
         getattr(SignsNothing(), f"test_{case}")(provider)
+
+
+# --- faults of the network
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory):
+    with running_gateway(tmp_path_factory.mktemp("gateway")) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def network(gateway):
+    with FaultyNetwork(gateway.url) as network:
+        yield network
+
+
+class OverHttp(SandboxCases):
+    charge_count = SandboxOverHttp.charge_count
+
+
+def over_http(gateway, network, **methods):
+    provider = gateway.provider(gateway_url=network.url, gateway_timeout=1)
+    provider.__class__ = type("Broken", (RemoteSandbox,), methods)
+    return provider
+
+
+@pytest.mark.parametrize("fault", ["error_after", "reset_after", "garbage"])
+def test_a_charge_that_passes_for_none_is_found(gateway, network, fault):
+    def initiate_payment(self, request):
+        try:
+            return RemoteSandbox.initiate_payment(self, request)
+        except ProviderTimeout as error:
+            raise ProviderUnavailable("try again") from error
+
+    with pytest.raises(AssertionError, match="had charged"):
+        OverHttp().test_a_payment_that_meets_a_fault_is_made_once(
+            network, over_http(gateway, network, initiate_payment=initiate_payment), fault
+        )
+
+
+def test_an_attempt_under_a_key_of_its_own_is_found(gateway, network):
+    def initiate_payment(self, request):
+        return RemoteSandbox.initiate_payment(self, replace(request, idempotency_key=f"{request.idempotency_key}{uuid4()}"))
+
+    with pytest.raises((AssertionError, PaymentUnknown)):
+        OverHttp().test_a_payment_that_meets_a_fault_is_made_once(
+            network, over_http(gateway, network, initiate_payment=initiate_payment), "reset_after"
+        )
+
+
+def test_a_charge_of_which_the_provider_forgets_to_ask_is_found_in_the_gateways_books(gateway, network):
+    """It is told twice of one charge, and both times says the same."""
+
+    def initiate_payment(self, request):
+        result = RemoteSandbox.initiate_payment(self, request)
+        RemoteSandbox.initiate_payment(self, replace(request, idempotency_key=str(uuid4())))
+        return result
+
+    with pytest.raises(AssertionError, match="charge_count"):
+        OverHttp().test_a_payment_that_meets_a_fault_is_made_once(
+            network, over_http(gateway, network, initiate_payment=initiate_payment), "error_before"
+        )
+
+
+def test_no_answer_that_passes_for_a_decline_is_found(gateway, network):
+    def initiate_payment(self, request):
+        try:
+            return RemoteSandbox.initiate_payment(self, request)
+        except ProviderTimeout:
+            self.lost = request.idempotency_key
+            raise
+
+    def retrieve_payment(self, payment):
+        if payment.idempotency_key == getattr(self, "lost", None):
+            return PaymentResult("declined", eur(0), "sbp_1", error=PaymentError("provider_error"))
+        return RemoteSandbox.retrieve_payment(self, payment)
+
+    provider = over_http(gateway, network, initiate_payment=initiate_payment, retrieve_payment=retrieve_payment)
+
+    with pytest.raises(AssertionError):
+        OverHttp().test_a_payment_that_meets_a_fault_is_made_once(network, provider, "error_after")
+
+
+def test_a_look_up_that_failed_and_passes_for_an_unknown_payment_is_found(gateway, network):
+    def retrieve_payment(self, payment):
+        try:
+            return RemoteSandbox.retrieve_payment(self, payment)
+        except ProviderTimeout as error:
+            raise PaymentUnknown("no such payment") from error
+
+    provider = over_http(gateway, network, retrieve_payment=retrieve_payment)
+
+    with pytest.raises(PaymentUnknown):
+        OverHttp().test_a_look_up_that_meets_a_fault_knows_nothing(network, provider, "error_before")
+
+
+def test_a_fault_strikes_what_it_names_as_often_as_it_says(gateway, network):
+    network.fail("rate_limited", on="POST /payments", times=2)
+    asked = [
+        httpx.request(method, f"{network.url}{path}", headers={"Authorization": f"Bearer {SECRET}"}).status_code
+        for method, path in [("GET", "/charges"), ("POST", "/payments"), ("POST", "/payments"), ("POST", "/payments")]
+    ]
+
+    assert asked == [200, 429, 429, 415]
+    assert network.struck == 2
+    assert network.seen == ["GET /charges", *["POST /payments"] * 3]
+
+
+def test_a_fault_that_is_none_is_refused(network):
+    with pytest.raises(ValueError, match="'slow'"):
+        network.fail("slow")

@@ -26,7 +26,7 @@ from puesto import (
     ProviderUnavailable,
     eur,
 )
-from puesto.testing.payments import PaymentProviderContract, lost_reference, reference
+from puesto.testing.payments import FaultyNetwork, PaymentProviderContract, lost_reference, reference
 from tests.plugins.payments.gateway import SECRET, WEBHOOK_SECRETS, decide, gateway_settings, running_gateway
 
 ANSWERLESS = (ProviderTimeout, ProviderUnavailable)
@@ -62,6 +62,18 @@ class TestSandboxOverHttp(PaymentProviderContract):
     @pytest.fixture
     def provider(self, gateway):
         return gateway.provider()
+
+    @pytest.fixture
+    def network(self, gateway):
+        with FaultyNetwork(gateway.url) as network:
+            yield network
+
+    @pytest.fixture
+    def remote_provider(self, gateway, network):
+        return gateway.provider(gateway_url=network.url, gateway_timeout=1)
+
+    def charge_count(self, provider, payment_id):
+        return sum(charge.payment_id == payment_id and charge.amount.amount > 0 for charge in provider.charges())
 
     def buyer_acts(self, provider, result):
         return self.decide(result, "approve")
