@@ -300,7 +300,7 @@ def still_at_the_bank(payment: Payment) -> PaymentResult:
 
 def reference(payment: Payment) -> PaymentReference:
     """A payment, as its provider sees it."""
-    return PaymentReference(payment.id, payment.money, payment.id, payment.provider_ref, payment.data)
+    return PaymentReference(payment.id, payment.money, payment.id, payment.provider_ref, payment.data, payment.account)
 
 
 def never_begun(payment: Payment) -> PaymentResult:

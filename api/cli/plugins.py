@@ -34,4 +34,4 @@ def check() -> None:
 
 def _row(number: int, info: PluginInfo) -> tuple[str, ...]:
     enabled, order = ("yes", str(number)) if info.enabled else ("no", "-")
-    return info.name, info.source, enabled, order, ", ".join(info.hooks) or "-", info.problem or "-"
+    return info.name, info.source, enabled, order, ", ".join(info.hooks) or "-", info.problem or info.idle or "-"

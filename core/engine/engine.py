@@ -132,7 +132,8 @@ def inspect_plugins(settings: Mapping[str, Any]) -> list[PluginInfo]:
                 infos.append(PluginInfo(name, "not installed", name in enabled, problem=str(misnamed[name])))
             else:
                 problem = _try_out(found[name], settings, Path(folder), working) if name in enabled else None
-                infos.append(PluginInfo(name, found[name].source, name in enabled, declared_hooks(found[name]), problem))
+                idle = getattr(working.get(name), "idle", None)
+                infos.append(PluginInfo(name, found[name].source, name in enabled, declared_hooks(found[name]), problem, idle))
     return infos
 
 

@@ -94,13 +94,14 @@ class PluginContext:
 
 @dataclass(frozen=True)
 class PluginInfo:
-    """A line of `puesto plugins`. `problem` is None for a plugin that works, or is not enabled."""
+    """A line of `puesto plugins`. `problem` is None for a plugin that works, or is not enabled; `idle`: why one that works does nothing."""
 
     name: str
     source: str
     enabled: bool
     hooks: tuple[str, ...] = ()
     problem: str | None = None
+    idle: str | None = None
 
 
 @dataclass(frozen=True)

@@ -169,13 +169,17 @@ class PaymentRequest:
 
 @dataclass(frozen=True)
 class PaymentReference:
-    """A payment that was begun. `provider_ref` is None while the provider's answer never arrived."""
+    """A payment that was begun. `provider_ref` is None while the provider's answer never arrived.
+
+    account: who pays, as in `Customer`: for a provider that finds a payment by its payer. None: nobody knows any more.
+    """
 
     payment_id: str
     amount: Money
     idempotency_key: str
     provider_ref: str | None = None
     data: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    account: str | None = None
 
 
 @dataclass(frozen=True)
@@ -188,8 +192,8 @@ class Action:
     """
 
     type: Literal["redirect", "client_sdk", "display"]
-    url: str | None = None
-    data: Mapping[str, Any] = field(default_factory=dict)
+    url: str | None = field(default=None, repr=False)
+    data: Mapping[str, Any] = field(default_factory=dict, repr=False)
     expires_at: datetime | None = None
 
 

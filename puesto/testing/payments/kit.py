@@ -157,12 +157,12 @@ class Kit:
 
 def reference(request: PaymentRequest, result: PaymentResult) -> PaymentReference:
     """The payment as the engine hands it back once it has an answer."""
-    return PaymentReference(request.payment_id, request.amount, request.idempotency_key, result.provider_ref, result.data)
+    return replace(lost_reference(request), provider_ref=result.provider_ref, data=result.data)
 
 
 def lost_reference(request: PaymentRequest) -> PaymentReference:
     """The payment as the engine asks for it when the answer never arrived."""
-    return PaymentReference(request.payment_id, request.amount, request.idempotency_key)
+    return PaymentReference(request.payment_id, request.amount, request.idempotency_key, account=request.customer.account)
 
 
 def settled(provider: PaymentProvider) -> Any:

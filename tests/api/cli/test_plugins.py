@@ -75,3 +75,8 @@ def test_check_finds_two_plugins_with_the_same_product(puesto, foreign):
     result = puesto("plugins", "check", PUESTO_ENABLED="rescue,other")
 
     assert (result.exit_code, result.stdout) == (1, "other: plugin other: the product rescue is registered already\n")
+
+
+def test_a_plugin_that_waits_to_be_set_up_says_so_and_is_no_problem(puesto):
+    assert listed(puesto)["stripe"].endswith("register_payment_providers rests until plugins.stripe.secret_key is set")
+    assert puesto("plugins", "check").exit_code == 0

@@ -88,5 +88,5 @@ class TestInvoiceTerms(PaymentProviderContract):
     def test_terms_never_granted_can_not_be_credited(self, provider):
         refund = self.refund(self.request(), PaymentResult("failed", eur(0)), eur("1.00"))
 
-        assert refund.payment == PaymentReference(refund.payment.payment_id, eur("100.00"), refund.payment.idempotency_key)
+        assert refund.payment == PaymentReference(refund.payment.payment_id, eur("100.00"), refund.payment.idempotency_key, account="acc_1")
         assert provider.refund_payment(refund).status == "failed"

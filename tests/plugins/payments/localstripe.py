@@ -1,0 +1,58 @@
+"""localstripe for a test module, and providers that use it."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from api.cli.running import free_port
+from core.engine.clock import TestClock
+from core.engine.plugins import AskHooks, Plugins
+from plugins.payments.stripe import StripePlugin
+from puesto import PluginContext
+from tests.plugins.contexts import NO_ROWS
+
+SECRET_KEY = "sk_test_never_to_be_shown"
+WEBHOOK_SECRETS = ["whsec_the_new_one", "whsec_the_old_one"]
+
+
+@contextmanager
+def running_localstripe() -> Iterator[str]:
+    """Its address."""
+    port = free_port()
+    command = [sys.executable, "-m", "tests.plugins.payments.localstripe_server", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline() == "ready\n"
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.stdout.close()
+        process.wait(30)
+
+
+def stripe_plugin(
+    folder: Path, address: str | None, plugin: Any = StripePlugin, name: str = "stripe", mode: str = "sandbox", **changes: Any
+) -> Any:
+    """The plugin as an engine would make it; `changes` of its settings. The secrets stand in files in `folder`."""
+    secrets = {"key": SECRET_KEY, "new": WEBHOOK_SECRETS[0], "old": WEBHOOK_SECRETS[1]}
+    for file, secret in secrets.items():
+        (folder / file).write_text(secret)
+    key, *webhooks = (f"file:{folder / file}" for file in secrets)
+    settings = {"secret_key": key, "publishable_key": "pk_test_1", "webhook_secrets": webhooks, "api_base": address, **changes}
+    loaded = plugin.settings_schema().load({name: value for name, value in settings.items() if value is not None})
+    clock = TestClock(frozen=True, start=datetime(2026, 3, 1, 12, tzinfo=UTC))
+    return plugin(PluginContext(name, loaded, mode, "http://127.0.0.1:8000", AskHooks(Plugins()), NO_ROWS, clock, folder))
+
+
+def decide(result: Any, decision: str, address: str) -> None:
+    """What the buyer does with the further step."""
+    assert result.action is not None
+    answer = httpx.post(f"{address}/_config/bank/{result.provider_ref}", params={"decision": decision}, timeout=10)
+    assert answer.status_code == 200

@@ -1,0 +1,152 @@
+"""Cards through Stripe, against localstripe."""
+
+from dataclasses import replace
+from functools import cache
+from typing import ClassVar
+
+import pytest
+
+from puesto import PaymentError, PaymentUnknown, ProviderMisconfigured, ProviderUnavailable, eur
+from puesto.testing.payments import PaymentProviderContract, lost_reference, reference
+from puesto.testing.payments.scripts import ScriptCases
+from tests.plugins.payments.localstripe import SECRET_KEY, WEBHOOK_SECRETS, decide, running_localstripe, stripe_plugin
+
+
+@pytest.fixture(scope="module")
+def localstripe():
+    with running_localstripe() as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def made_with(tmp_path_factory, localstripe):
+    """The provider, with these settings."""
+
+    @cache
+    def make(**settings):
+        [provider] = stripe_plugin(tmp_path_factory.mktemp("stripe"), localstripe, **settings).register_payment_providers()
+        return provider
+
+    return make
+
+
+class TestStripe(PaymentProviderContract):
+    good_token = "pm_card_visa"
+    action_token = "pm_card_authenticationRequired"
+    refused_action_token = "pm_card_authenticationRefused"
+    declined_tokens: ClassVar = {
+        "pm_card_visa_chargeDeclined": "card_declined",
+        "pm_card_visa_chargeDeclinedInsufficientFunds": "insufficient_funds",
+        "pm_card_visa_chargeDeclinedStolenCard": "fraud_suspected",
+        "pm_card_chargeDeclinedExpiredCard": "expired_card",
+        "pm_card_chargeDeclinedProcessingError": "provider_error",
+    }
+    secrets: ClassVar = [SECRET_KEY, *WEBHOOK_SECRETS]
+
+    @pytest.fixture(autouse=True)
+    def server(self, localstripe):
+        self.address = localstripe
+
+    @pytest.fixture
+    def provider(self, made_with):
+        return made_with()
+
+    def buyer_acts(self, provider, result):
+        decide(result, "approve", self.address)
+        return {"payment_intent": result.provider_ref, "redirect_status": "succeeded"}
+
+    def buyer_gives_up(self, provider, result):
+        decide(result, "refuse", self.address)
+        return {"payment_intent": result.provider_ref, "redirect_status": "failed"}
+
+    def test_a_decline_says_in_stripes_words_why(self, provider):
+        errors = [self.pay(provider, token=token)[1].error for token in self.declined_tokens]
+
+        assert errors == [
+            PaymentError("card_declined", provider_code="generic_decline"),
+            PaymentError("insufficient_funds", retryable=True, provider_code="insufficient_funds"),
+            PaymentError("fraud_suspected", provider_code="stolen_card"),
+            PaymentError("expired_card", provider_code="expired_card"),
+            PaymentError("provider_error", retryable=True, provider_code="processing_error"),
+        ]
+
+    def test_a_method_that_nobody_knows_is_declined(self, provider):
+        _, result = self.pay(provider, token="pm_nobody_knows")
+
+        assert (result.status, result.amount, result.error) == (
+            "declined",
+            eur(0),
+            PaymentError("card_declined", provider_code="resource_missing"),
+        )
+
+    def test_who_is_not_there_can_not_be_asked_by_the_bank(self, provider):
+        _, result = self.pay(provider, token=self.action_token, on_session=False)
+
+        assert result.error == PaymentError("authentication_failed", provider_code="authentication_required")
+
+    def test_a_stored_method_is_shown_by_brand_number_and_expiry(self, provider):
+        saved = provider.save_method(self.request(amount=self.amount(0))).saved_method
+
+        assert (saved.brand, saved.last4, saved.expires) == ("visa", "4242", "2030-12")
+
+    def test_payments_of_an_account_belong_to_one_customer(self, provider):
+        first, second = (provider.save_method(self.request(amount=self.amount(0))).saved_method for _ in range(2))
+
+        assert first.reference.startswith("cus_")
+        assert first.reference.partition("/")[0] == second.reference.partition("/")[0]
+
+    def test_what_was_never_confirmed_is_unknown_and_can_not_be_paid_any_more(self, provider, monkeypatch):
+        """The process died, or Stripe went away, between the two requests that make a payment."""
+        request = self.request()
+        with monkeypatch.context() as patch:
+            patch.setattr(provider, "_confirm", lambda *_: (_ for _ in ()).throw(ProviderUnavailable("gone")))
+            with pytest.raises(ProviderUnavailable):
+                provider.initiate_payment(request)
+
+        with pytest.raises(PaymentUnknown):
+            provider.retrieve_payment(lost_reference(request))
+
+        late = provider.initiate_payment(request)
+        assert (late.status, late.amount) == ("canceled", eur(0))
+
+    def test_a_reference_that_stripe_does_not_know_is_no_proof_that_nothing_was_charged(self, provider):
+        request, result = self.pay(provider)
+
+        with pytest.raises(ProviderMisconfigured):
+            provider.retrieve_payment(replace(reference(request, result), provider_ref="pi_of_another_account"))
+
+    def test_a_refund_is_found_by_its_id_once_stripe_has_forgotten_the_key(self, provider):
+        request, result = self.pay(provider)
+        refund = self.refund(request, result, self.amount(40_00))
+        first = provider.refund_payment(refund)
+
+        again = provider.refund_payment(replace(refund, idempotency_key="another"))
+
+        assert again == first
+        assert len(provider.retrieve_payment(reference(request, result)).refunds) == 1
+
+
+class TestStripeInThePage(ScriptCases):
+    """3-D Secure by Stripe.js: the setting three_d_secure."""
+
+    good_token = "pm_card_visa"
+    script_token = "pm_card_authenticationRequired"
+
+    @pytest.fixture(autouse=True)
+    def server(self, localstripe):
+        self.address = localstripe
+
+    @pytest.fixture
+    def provider(self, made_with):
+        return made_with(three_d_secure="client_sdk")
+
+    def buyer_acts(self, provider, result):
+        decide(result, "approve", self.address)
+        return {}
+
+    def test_the_script_gets_what_stripe_js_wants(self, provider):
+        _, result = self.pay(provider, token=self.script_token)
+
+        assert result.action.data.keys() == {"client_secret", "publishable_key"}
+        assert result.action.data["client_secret"].startswith(f"{result.provider_ref}_secret_")
+        assert result.action.data["client_secret"] not in repr(result)
