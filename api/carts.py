@@ -91,12 +91,21 @@ class Merge(Schema):
     mode = fields.String(required=True, validate=validate.OneOf(carts.MERGE_MODES))
 
 
-class PaymentIn(Schema):
-    """A provider, with a token from its form or a stored method; `save` keeps the method for later."""
+class FallbackIn(Schema):
+    """A provider, with a token from its form or a stored method."""
 
     provider = fields.String(required=True, validate=ID)
     token = fields.String(validate=validate.Length(1, 500))
     payment_method = fields.String(validate=ID)
+
+
+class PaymentIn(FallbackIn):
+    """A provider, with a token from its form or a stored method; `save` keeps the method for later.
+
+    `fallbacks`: other providers, tried in this order where one can't be reached; never after a refusal, or where nobody knows.
+    """
+
+    fallbacks = fields.List(fields.Nested(FallbackIn), load_default=list, validate=validate.Length(max=2))
     save = fields.Boolean(truthy={True}, falsy={False})
 
 
@@ -231,11 +240,15 @@ def check_out(body, cart_id):
         cart_id,
         caller(),
         quote=body["quote"],
-        payment=PaymentChoice(**body["payment"]) if "payment" in body else None,
+        payment=_payment(body["payment"]) if "payment" in body else None,
         purchase_order=body.get("purchase_order"),
         request=keyed_request(),
     )
     return replayable(answer, answer.body, 201, {"Location": f"/v1/orders/{answer.body['id']}"})
+
+
+def _payment(body: dict[str, Any]) -> PaymentChoice:
+    return PaymentChoice(**{**body, "fallbacks": tuple(PaymentChoice(**each) for each in body["fallbacks"])})
 
 
 def _line(body: dict[str, Any]) -> carts.LineInput:

@@ -8,6 +8,8 @@ repetition with the same key, the buyer coming back from the bank, or recovery.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from core.access import Caller, missing
@@ -46,6 +48,7 @@ from core.payments import (
     Payment,
     PaymentChoice,
     begin_at_provider,
+    check_choice,
     new_payment,
     record_result,
     reference,
@@ -96,7 +99,7 @@ def checkout(
             order_id, resumed = new_id("ord"), False
             claim(engine, request, order_id)
             place_order(engine, order_id, cart_id, caller, quote, payment, purchase_order)
-    return _carry_on(engine, order_id, payment.token if payment else None, request, resumed=resumed)
+    return _carry_on(engine, order_id, payment, request, resumed=resumed)
 
 
 def place_order(
@@ -120,7 +123,7 @@ def place_order(
     check_open(engine, cart)
     current = make_quote(engine, cart, lines_of(engine, cart), account, caller)
     check_seal(current, quote)
-    _check_choice(engine, current, payment, purchase_order)
+    _check_payment(engine, account, current, payment, purchase_order)
     order = write_order(engine, order_id, cart, account, current, purchase_order=purchase_order, placed_by=caller.id)
     if payment is None:
         complete_order(engine, order, None)
@@ -138,18 +141,27 @@ def _check_corporate(account: Account, caller: Caller) -> None:
         )
 
 
-def _check_choice(engine: Engine, quote: Quote, payment: PaymentChoice | None, purchase_order: str | None) -> None:
+def _check_payment(engine: Engine, account: Account, quote: Quote, payment: PaymentChoice | None, purchase_order: str | None) -> None:
     if payment is None:
         if quote.payment_required:
             raise ValidationFailed("Something is due: say how it is paid.", pointer="/payment")
         return
     if not quote.payment_required:
         raise ValidationFailed("Nothing has to be paid: leave payment out.", pointer="/payment")
+    for number, attempt in enumerate(payment.attempts):
+        at = f"/payment/fallbacks/{number - 1}" if number else "/payment"
+        if attempt.provider in {each.provider for each in payment.attempts[:number]}:
+            raise ValidationFailed("A fallback names another provider than those before it.", pointer=f"{at}/provider")
+        _check_attempt(engine, quote, attempt, purchase_order, at)
+        check_choice(engine, account, attempt, at)
+
+
+def _check_attempt(engine: Engine, quote: Quote, payment: PaymentChoice, purchase_order: str | None, at: str) -> None:
     able = quote.payment_providers if payment.payment_method is None else (*quote.payment_providers, *quote.providers.stored)
     if payment.provider not in able:
         raise ValidationFailed(
             "This cart can be paid with {able}; not with {provider}.",
-            pointer="/payment/provider",
+            pointer=f"{at}/provider",
             able=", ".join(able) or "no provider",
             provider=payment.provider[:64],
         )
@@ -160,23 +172,23 @@ def _check_choice(engine: Engine, quote: Quote, payment: PaymentChoice | None, p
 # --- second and third step
 
 
-def _carry_on(engine: Engine, order_id: str, token: str | None, request: KeyedRequest, *, resumed: bool) -> Answer:
+def _carry_on(engine: Engine, order_id: str, choice: PaymentChoice | None, request: KeyedRequest, *, resumed: bool) -> Answer:
     """Pay a placed order where that was not done yet, and answer for it.
 
     resumed: the provider may have been called before its process died: it is asked first.
     """
     order = engine.db.get(Order, order_id)
     assert order is not None
-    payment = payment_of(engine, order)
-    result = None
-    if payment is not None and payment.status == "created":
+    payment, result, attempts = payment_of(engine, order), None, choice.attempts if choice else ()
+    while payment is not None and payment.status == "created" and result is None:
+        token = next((each.token for each in attempts if each.provider == payment.provider), None)
         try:
             result = _ask_provider(engine, order, payment, token, resumed=resumed)
         except ProviderUnavailable as error:
-            with engine.db.transaction():
-                settle(engine, payment, PaymentResult("failed", payment.money))
-                release(engine, request)
-            raise unavailable(payment.provider) from error
+            down, resumed = payment, False
+            payment = _fall_back(engine, down, attempts, request)
+            if payment is None:
+                raise unavailable(down.provider) from error
     with engine.db.transaction():
         if payment is not None and result is not None:
             settle(engine, payment, result)
@@ -194,6 +206,27 @@ def _ask_provider(engine: Engine, order: Order, payment: Payment, token: str | N
         return known or begin_at_provider(engine, payment, account, token=token, **words)
     except ProviderTimeout:
         return PaymentResult("processing", payment.money)
+
+
+def _fall_back(engine: Engine, down: Payment, attempts: Sequence[PaymentChoice], request: KeyedRequest) -> Payment | None:
+    """End an attempt whose provider is down, and write the intent of the next one in the same transaction.
+
+    None: there is no other. The order has failed, and the request may be made anew.
+    """
+    providers = [each.provider for each in attempts]
+    left = attempts[providers.index(down.provider) + 1 :] if down.provider in providers else ()
+    with engine.db.transaction():
+        account = lock_account(engine, down.account)
+        order, payment = engine.db.lock(Order, down.order), engine.db.lock(Payment, down.id)
+        assert order is not None and payment is not None
+        for attempt in left if (order.status, payment.status) == ("pending", "created") else ():
+            engine.db.update(payment, status="failed", ask_at=None)
+            with suppress(PuestoError):  # its stored method is gone meanwhile
+                log.warning("order %s: %s is down, %s is tried", order.id, down.provider, attempt.provider)
+                return new_payment(engine, account, order.id, attempt, down.money, needs_method=down.save_method)
+        settle(engine, payment, PaymentResult("failed", payment.money))
+        release(engine, request)
+    return None
 
 
 def _outcome(engine: Engine, order_id: str) -> dict[str, Any]:
@@ -228,26 +261,27 @@ def _mismatch(order: dict[str, Any]) -> PaymentAmountMismatch:
 def settle(engine: Engine, asked: Payment, result: PaymentResult) -> None:
     """Write the outcome of a payment and everything that follows from it, in one transaction under the account's lock.
 
-    May be called any number of times, by whoever learns of an outcome. Money that comes for an order that was given up goes
+    May be called any number of times, by whoever learns of an outcome. Money that comes for an order or an attempt that was given up goes
     back; an amount that is not ours, or money of the other mode, holds the order. Subscribers hear of a failure that has a reason.
     """
     with engine.db.transaction():
         lock_account(engine, asked.account)
         order, payment = engine.db.lock(Order, asked.order), engine.db.lock(Payment, asked.id)
         assert order is not None and payment is not None
+        current = payment_of(engine, order) == payment  # and no fallback has taken its place
         record_result(engine, payment, result)
-        if order.problem != payment.problem:
+        if order.problem != payment.problem and (current or payment.problem):
             engine.db.update(order, problem=payment.problem, version=order.version + 1)
-        if payment.status in SUCCEEDED and order.status in WAITING:
+        if payment.status in SUCCEEDED and order.status in WAITING and current:
             complete_order(engine, order, payment)
         take_in(engine, order, payment, result)
-        if payment.status in SUCCEEDED and order.status in ("failed", "cancelled"):
+        if payment.status in SUCCEEDED and (order.status in ("failed", "cancelled") or not current):
             _give_back(engine, order, payment)
         elif payment.status in SUCCEEDED:
             note_captured(engine, order, payment)
-        elif payment.status in FAILED:
+        elif payment.status in FAILED and current:
             close_order(engine, order, "failed", tell=payment if payment.error else None)
-        elif order.status in WAITING and order.status != payment.status:
+        elif order.status in WAITING and order.status != payment.status and current:
             _wait(engine, order, payment.status)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -116,7 +116,7 @@ class Payment(Row):
 
 
 _live = Payment.status.in_([peewee.SQL(f"'{status}'") for status in LIVE])
-Payment.add_index(Payment.index(Payment.order, unique=True, name="payment_live").where(_live))
+Payment.add_index(Payment.index(Payment.order, unique=True, name="payment_live").where(_live & Payment.problem.is_null()))
 Payment.add_index(Payment.index(Payment.ask_at, name="payment_to_ask_about").where(Payment.ask_at.is_null(False)))
 Payment.add_index(Payment.provider, Payment.provider_ref)
 Payment.add_index(Payment.index(Payment.id, name="payment_open").where(Payment.ask_at.is_null(False)))
@@ -157,12 +157,21 @@ Refund.add_index(Refund.index(Refund.payment, Refund.provider_ref, unique=True, 
 
 @dataclass(frozen=True)
 class PaymentChoice:
-    """How the buyer wants to pay: a provider, with a token from it or a stored method of the account."""
+    """How the buyer wants to pay: a provider, with a token from it or a stored method of the account.
+
+    fallbacks: other ways, tried one after the other where a provider is down and has certainly not charged. `save` goes for them too.
+    """
 
     provider: str
     token: str | None = None
     payment_method: str | None = None
     save: bool = False
+    fallbacks: tuple[PaymentChoice, ...] = ()
+
+    @property
+    def attempts(self) -> tuple[PaymentChoice, ...]:
+        """Every way to pay, in the order in which they are tried."""
+        return (self, *(replace(each, save=self.save) for each in self.fallbacks))
 
 
 # --- an attempt
@@ -173,7 +182,7 @@ def new_payment(engine: Engine, account: Account, order: str, choice: PaymentCho
 
     Raises Missing for a stored method that is not the account's, ValidationFailed for a choice that does not fit the provider.
     """
-    method = _check_choice(engine, account, choice)
+    method = check_choice(engine, account, choice)
     now = engine.clock.now()
     payment = Payment(
         id=new_id("pay"),
@@ -204,18 +213,18 @@ def new_payment(engine: Engine, account: Account, order: str, choice: PaymentCho
     return payment
 
 
-def _check_choice(engine: Engine, account: Account, choice: PaymentChoice) -> PaymentMethod | None:
-    """The stored method that was chosen, if one was."""
+def check_choice(engine: Engine, account: Account, choice: PaymentChoice, at: str = "/payment") -> PaymentMethod | None:
+    """The stored method that was chosen, if one was. Raises as `new_payment` does; `at`: where the choice stands in the request."""
     can = find_provider(engine, choice.provider).capabilities
-    method = find_method(engine, choice.payment_method, account.id, "/payment/payment_method") if choice.payment_method else None
+    method = find_method(engine, choice.payment_method, account.id, f"{at}/payment_method") if choice.payment_method else None
     if method is not None and method.provider != choice.provider:
-        raise ValidationFailed("The method belongs to the provider {provider}.", pointer="/payment/provider", provider=method.provider)
+        raise ValidationFailed("The method belongs to the provider {provider}.", pointer=f"{at}/provider", provider=method.provider)
     if can.on_terms and (choice.token or method):
-        raise ValidationFailed("{provider} takes no token.", pointer="/payment/token", provider=choice.provider)
+        raise ValidationFailed("{provider} takes no token.", pointer=f"{at}/token", provider=choice.provider)
     if not can.on_terms and (choice.token is None) == (method is None):
-        raise ValidationFailed("Give either a token from the provider or a stored payment_method.", pointer="/payment/token")
+        raise ValidationFailed("Give either a token from the provider or a stored payment_method.", pointer=f"{at}/token")
     if choice.save and not can.save_method:
-        raise ValidationFailed("{provider} can't store methods.", pointer="/payment/save", provider=choice.provider)
+        raise ValidationFailed("{provider} can't store methods.", pointer=f"{at}/save", provider=choice.provider)
     return method
 
 
@@ -326,7 +335,8 @@ def record_result(engine: Engine, payment: Payment, result: PaymentResult) -> No
         log.error("payment %s: %s reports %s instead of %s, and %s taken (%s)", payment.id, payment.provider, *figures)
     status = "processing" if held else result.status
     lost = payment.status == "authorized" and status in FAILED
-    problem = held or ("authorization-lost" if lost else None)
+    late = status in SUCCEEDED and payment.amount > 0 and (payment.status in FAILED or payment.problem == "late-payment")
+    problem = held or ("authorization-lost" if lost else "late-payment" if late else None)
     had_succeeded = payment.status in SUCCEEDED
     engine.db.update(
         payment,

@@ -191,8 +191,10 @@ def recount(engine: Engine, order: Order, payment: Payment) -> None:
 def _tell(engine: Engine, order: Order, payment: Payment, refund: Refund) -> None:
     account = engine.db.get(Account, refund.account)
     assert account is not None
-    note = _credit(engine, order, refund)
-    if order.status == "completed" and not payment.capturable and _given_back(engine, payment) >= payment.came_in:
+    # What came twice and goes back leaves order and invoice as they are: another payment has paid for them.
+    paid_with_it = payment_of(engine, order) == payment
+    note = _credit(engine, order, refund) if paid_with_it else None
+    if order.status == "completed" and paid_with_it and not payment.capturable and _given_back(engine, payment) >= payment.came_in:
         engine.db.update(order, status="refunded", version=order.version + 1)
     data = {
         "order": order_document(engine, order),

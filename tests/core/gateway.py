@@ -44,6 +44,14 @@ class GatewayPlugin:
         return [Gateway(self._context)]
 
 
+class SparePlugin(GatewayPlugin):
+    """The gateway once more, with books of its own, as the provider `spare`: open_shop(plugins={"spare": SparePlugin})."""
+
+    @hookimpl
+    def register_payment_providers(self) -> list[SandboxProvider]:
+        return [type("Spare", (Gateway,), {"name": "spare"})(self._context)]
+
+
 def raises(error: BaseException) -> Any:
     """A fault: nothing is done, and this is raised."""
 

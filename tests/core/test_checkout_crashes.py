@@ -22,12 +22,22 @@ from core.recovery import recover
 from core.refunds import refund_order
 from core.seats import assign_seats, assigned_users
 from core.subscriptions import Subscription, Trial
+from plugins.payments.sandbox import SandboxPlugin, SandboxProvider
+from puesto import PaymentProvider, hookimpl
 from puesto.testing.shop import INTERNAL, Shop
 
-PLUGINS = ["sandbox", "gotoassist", "gotomeeting", "vat", "vat_rates"]
+PLUGINS = ["sandbox", "spare", "gotoassist", "gotomeeting", "vat", "vat_rates"]
 SEAT = {"mode": "buy", "plan": "gotoassist-standard", "seats": 1, "interval": "month"}
 FREE_TRIAL = {"mode": "trial", "plan": "gotoassist-standard", "seats": 1}
 CARD_TRIAL = {"mode": "trial", "plan": "gotomeeting-essentials", "seats": 1}
+
+
+class Spare(SandboxPlugin):
+    """Another provider, with books of its own."""
+
+    @hookimpl
+    def register_payment_providers(self) -> list[PaymentProvider]:
+        return [type("SpareProvider", (SandboxProvider,), {"name": "spare"})(self._context)]
 
 
 class PowerCut(BaseException):
@@ -42,12 +52,13 @@ class Fuse:
 
     def __init__(self, shop: Shop, at: int, *, statements: bool = False) -> None:
         self._left, self.blown = at, False
-        database, provider = shop.engine.db.raw(), shop.engine.providers["sandbox"]
+        database = shop.engine.db.raw()
         database.commit = self._behind(database.commit)
         if statements:
             database.begin, database.execute_sql = self._behind(database.begin), self._behind(database.execute_sql)
-        for name in ("initiate_payment", "save_method", "confirm_payment", "retrieve_payment", "refund_payment"):
-            setattr(provider, name, self._behind(getattr(provider, name)))
+        for provider in shop.engine.providers.values():
+            for name in ("initiate_payment", "save_method", "confirm_payment", "retrieve_payment", "refund_payment"):
+                setattr(provider, name, self._behind(getattr(provider, name)))
 
     def _behind(self, call: Any) -> Any:
         def guarded(*args: Any, **options: Any) -> Any:
@@ -82,7 +93,8 @@ class Street:
             recover(self.shop.engine)
 
     def charges(self) -> dict[str, Any]:
-        return {charge.payment_id: charge for charge in self.shop.engine.providers["sandbox"].charges()}
+        providers = self.shop.engine.providers.values()
+        return {charge.payment_id: charge for provider in providers for charge in provider.charges()}
 
 
 class Buyer:
@@ -126,9 +138,12 @@ def one_seat_for_a_year(shop: Shop, account: Account) -> Subscription:
     return shop.buy("gotoassist-standard", interval="year", account=account)
 
 
-def order(token: str | None) -> Any:
+def order(token: str | None, *, spare: str | None = None) -> Any:
+    """spare: the token of another provider, for the case that the first one is down."""
+
     def step(buyer: Buyer, request: KeyedRequest) -> Any:
-        payment = PaymentChoice("sandbox", token=token) if token else None
+        fallbacks = (PaymentChoice("spare", token=spare),) if spare else ()
+        payment = PaymentChoice("sandbox", token=token, fallbacks=fallbacks) if token else None
         engine = buyer.street.shop.engine
         answer = checkout(engine, buyer.cart, INTERNAL, quote=buyer.seal, payment=payment, purchase_order=None, request=request)
         return answer.body["status"]
@@ -185,6 +200,12 @@ STORIES = {
     "paid, never answered": Story([order("tok_timeout")], ["processing"]),
     "declined, then paid": Story([order("tok_card_declined"), order("tok_ok")], ["payment-declined", "completed"]),
     "provider away, then paid": Story([order("tok_unavailable"), order("tok_ok")], ["payment-provider-unavailable", "completed"]),
+    "provider away, paid with another": Story([order("tok_unavailable", spare="tok_ok")], ["completed"]),
+    "provider away, the other is silent": Story([order("tok_unavailable", spare="tok_timeout")], ["processing"]),
+    "provider away, the other's bank": Story([order("tok_unavailable", spare="tok_3ds"), confirm], ["requires_action", "completed"]),
+    "both away, then paid": Story(
+        [order("tok_unavailable", spare="tok_unavailable"), order("tok_ok")], ["payment-provider-unavailable", "completed"]
+    ),
     "confirmed at the bank": Story([order("tok_3ds"), confirm], ["requires_action", "completed"]),
     "refused at the bank": Story([order("tok_3ds_fails"), confirm], ["requires_action", "payment-declined"]),
     "never confirmed": Story([order("tok_3ds")], ["requires_action"]),
@@ -291,7 +312,7 @@ def these_stories(*names: str) -> Any:
 
 @every_story
 def test_recovery_settles_what_its_buyer_left_behind_though_it_dies_too(tmp_path, new_shop, story):
-    street = Street(partial(new_shop, tmp_path, enabled=PLUGINS))
+    street = Street(partial(new_shop, tmp_path, {"spare": Spare}, enabled=PLUGINS))
 
     for buyer in dying_buyers(street, story):
         recover_dying(street)
@@ -301,7 +322,7 @@ def test_recovery_settles_what_its_buyer_left_behind_though_it_dies_too(tmp_path
 
 @these_stories("paid in part with credit", "paid, then seats assigned")
 def test_between_two_statements_it_is_no_different(tmp_path, new_shop, story):
-    street = Street(partial(new_shop, tmp_path, enabled=PLUGINS))
+    street = Street(partial(new_shop, tmp_path, {"spare": Spare}, enabled=PLUGINS))
     undisturbed = Buyer(street, story)
     undisturbed.go_on()
     street.recover()
@@ -316,7 +337,7 @@ def test_between_two_statements_it_is_no_different(tmp_path, new_shop, story):
 
 @every_story
 def test_who_repeats_the_request_gets_what_it_asked_for(tmp_path, new_shop, story):
-    street = Street(partial(new_shop, tmp_path, enabled=PLUGINS))
+    street = Street(partial(new_shop, tmp_path, {"spare": Spare}, enabled=PLUGINS))
     undisturbed = Buyer(street, story)
     undisturbed.go_on()
     street.recover()
@@ -332,7 +353,7 @@ def test_who_repeats_the_request_gets_what_it_asked_for(tmp_path, new_shop, stor
 
 @these_stories("paid", "paid, never answered", "confirmed at the bank", "given up, then paid", "paid, then refunded")
 def test_who_repeats_the_request_after_recovery_is_not_charged_again(tmp_path, new_shop, story):
-    street = Street(partial(new_shop, tmp_path, enabled=PLUGINS))
+    street = Street(partial(new_shop, tmp_path, {"spare": Spare}, enabled=PLUGINS))
 
     for buyer in dying_buyers(street, story):
         street.recover(rounds=(0, 1))

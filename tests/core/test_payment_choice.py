@@ -7,7 +7,7 @@ from core.checkout import quote_cart
 from core.errors import PluginFailed, SettingsInvalid, ValidationFailed
 from core.payment_methods import add_method, save_at_provider
 from puesto import Capabilities, PaymentProvider, hookimpl
-from tests.core.gateway import Gateway, GatewayPlugin
+from tests.core.gateway import GatewayPlugin, SparePlugin
 
 SEAT = {"mode": "buy", "plan": "gotoassist-standard", "seats": 1, "interval": "month"}  # 12.00, with tax 14.52
 
@@ -36,14 +36,6 @@ class Saying:
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
-
-
-class SparePlugin(GatewayPlugin):
-    """The gateway once more, under the name `spare`."""
-
-    @hookimpl
-    def register_payment_providers(self):
-        return [type("Spare", (Gateway,), {"name": "spare"})(self._context)]
 
 
 def chosen(shop, *, account=None, caller=INTERNAL):
