@@ -117,7 +117,8 @@ def update_account(engine: Engine, account_id: str, caller: Caller, version: int
             )
         if account.tax_id and account.tax_id["country"] != issuer_of(changes.get("country", account.country)):
             changes["tax_id"] = None
-        engine.db.update(account, version=account.version + 1, **changes)
+        if changes:
+            engine.db.update(account, version=account.version + 1, **changes)
     return account
 
 
@@ -239,7 +240,8 @@ def update_user(engine: Engine, account_id: str, user_id: str, caller: Caller, v
         user = find_user(engine, account_id, user_id, caller, version)
         if changes.get("role", user.role) != user.role:
             revoke_tokens(engine, user.id)
-        engine.db.update(user, version=user.version + 1, **changes)
+        if changes:
+            engine.db.update(user, version=user.version + 1, **changes)
     return user
 
 

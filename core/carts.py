@@ -168,8 +168,9 @@ def change_line(engine: Engine, cart_id: str, line_id: str, caller: Caller, vers
             setattr(line, name, value)
         others = [other for other in lines_of(engine, cart) if other.id != line.id]
         check_line(engine, cart, _input(line), "", others)
-        engine.db.update(line, **changes)
-        _touch(engine, cart)
+        if changes:
+            engine.db.update(line, **changes)
+            _touch(engine, cart)
     return cart
 
 
@@ -204,7 +205,8 @@ def change_cart(engine: Engine, cart_id: str, caller: Caller, version: int | Non
             raise ValidationFailed("The cart has country and currency of its account: change them there.", pointer="/account")
         engine.db.update(cart, **changes)
         _check_all(engine, cart)
-        _touch(engine, cart)
+        if changes:
+            _touch(engine, cart)
     return cart
 
 

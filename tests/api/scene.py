@@ -170,4 +170,4 @@ def charges(shop):
 
 def state(shop):
     """Everything that a refused order must leave alone."""
-    return shop.rows(), shop.events(), charges(shop), [account.balance for account in shop.engine.db.all(Account.select())]
+    return shop.contents(), shop.events(), charges(shop), [account.balance for account in shop.engine.db.all(Account.select())]

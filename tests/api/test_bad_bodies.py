@@ -49,13 +49,13 @@ def send(client, data, content_type="application/json", **options):
 
 @pytest.mark.parametrize("data", BODIES.values(), ids=BODIES)
 def test_what_is_no_readable_json_is_refused(client, shop, data):
-    before = shop.rows()
+    before = shop.contents()
 
     answer = send(client, data)
 
     assert problem(answer) == (400, "validation-failed")
     assert answer.json["detail"] == UNREADABLE
-    assert shop.rows() == before
+    assert shop.contents() == before
 
 
 @pytest.mark.parametrize(
@@ -64,41 +64,41 @@ def test_what_is_no_readable_json_is_refused(client, shop, data):
     ids=["in a text", "in a name", "deep down"],
 )
 def test_a_null_character_is_refused(client, shop, data):
-    before = shop.rows()
+    before = shop.contents()
 
     answer = send(client, data)
 
     assert problem(answer) == (400, "validation-failed")
     assert answer.json["detail"] == "The body has a text with a null character."
-    assert shop.rows() == before
+    assert shop.contents() == before
 
 
 def test_a_deep_value_that_is_readable_is_a_wrong_field(client, shop):
-    before = shop.rows()
+    before = shop.contents()
 
     answer = send(client, b'{"country": "ES", "currency": "EUR", "lines": ' + b"[" * 400 + b"]" * 400 + b"}")
 
     assert problem(answer) == (422, "validation-failed", "/lines/0")
-    assert shop.rows() == before
+    assert shop.contents() == before
 
 
 def test_a_number_beyond_all_floats_is_no_number_of_seats(client, shop):
-    before = shop.rows()
+    before = shop.contents()
 
     answer = send(client, CART % (LINE % b"1e400"))
 
     assert problem(answer) == (422, "validation-failed", "/lines/0/seats")
-    assert shop.rows() == before
+    assert shop.contents() == before
 
 
 @pytest.mark.parametrize("operation", WITH_BODY, ids=str)
 def test_ten_megabytes_are_too_many(shop, scene, operation):
-    path, before = scene.path(operation), shop.rows()
+    path, before = scene.path(operation), shop.contents()
 
     answer = scene.client.send(operation.method, path, data=b'{"name": "' + b"x" * 10_000_000 + b'"}', content_type="application/json")
 
     assert problem(answer) == (413, "validation-failed")
-    assert shop.rows() == before
+    assert shop.contents() == before
 
 
 def test_a_body_that_does_not_tell_its_length_is_not_read_for_ever(client, shop):
@@ -106,24 +106,24 @@ def test_a_body_that_does_not_tell_its_length_is_not_read_for_ever(client, shop)
         def readinto(self, buffer):
             return len(buffer)
 
-    before = shop.rows()
+    before = shop.contents()
 
     chunked = {"wsgi.input": Endless(), "wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
     answer = client.post("/v1/carts", content_type="application/json", environ_overrides=chunked)
 
     assert problem(answer) == (413, "validation-failed")
-    assert shop.rows() == before
+    assert shop.contents() == before
 
 
 @pytest.mark.parametrize("operation", WITH_BODY, ids=str)
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "application/xml", "", "json", "x" * 1_000])
 def test_another_content_type_is_refused(shop, scene, operation, content_type):
-    path, data, before = scene.path(operation), json.dumps(scene.body(operation)), shop.rows()
+    path, data, before = scene.path(operation), json.dumps(scene.body(operation)), shop.contents()
 
     answer = scene.client.send(operation.method, path, data=data, content_type=content_type)
 
     assert problem(answer) == (415, "validation-failed")
-    assert shop.rows() == before
+    assert shop.contents() == before
 
 
 @pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "Application/JSON", "application/json;odd"])
@@ -138,9 +138,9 @@ def test_json_comes_in_any_unicode_encoding(client, encoding):
 
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain", None])
 def test_an_empty_body_is_no_body(client, shop, scene, content_type):
-    before = shop.rows()
+    before = shop.contents()
     needs_fields = send(client, b"", content_type)
-    unchanged = shop.rows()
+    unchanged = shop.contents()
 
     needs_none = client.post(f"/v1/subscriptions/{scene.subscription.id}/cancel", data=b"", content_type=content_type)
 

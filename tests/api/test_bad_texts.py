@@ -75,33 +75,33 @@ def test_a_name_is_kept_to_the_letter(client, name):
 @pytest.mark.parametrize(("fields", "pointer"), FIELDS.values(), ids=FIELDS)
 def test_what_no_account_can_have_is_refused(client, shop, fields, pointer):
     path = f"/v1/accounts/{shop.account.id}"
-    known, before = client.get(path).json, shop.rows()
+    known, before = client.get(path).json, shop.contents()
 
     made, changed = client.post("/v1/accounts", {**ACCOUNT, **fields}), client.patch(path, fields)
 
     assert problem(made) == problem(changed) == (422, "validation-failed", pointer)
-    assert (client.get(path).json, shop.rows()) == (known, before)
+    assert (client.get(path).json, shop.contents()) == (known, before)
 
 
 @pytest.mark.parametrize("name", ["name", "email"])
 def test_an_account_has_a_name_and_an_address(client, shop, name):
-    before = shop.rows()
+    before = shop.contents()
 
     answer = client.post("/v1/accounts", {other: ACCOUNT[other] for other in ACCOUNT if other != name})
 
     assert problem(answer) == (422, "validation-failed", f"/{name}")
-    assert shop.rows() == before
+    assert shop.contents() == before
 
 
 @pytest.mark.parametrize(("value", "code"), NUMBERS.values(), ids=NUMBERS)
 def test_a_vat_number_that_can_not_be_right_is_refused(client, shop, value, code):
     path = f"/v1/accounts/{shop.account.id}"
-    known, before = client.get(path).json, shop.rows()
+    known, before = client.get(path).json, shop.contents()
 
     made, put = client.post("/v1/accounts", {**ACCOUNT, "tax_id": value}), client.put(f"{path}/tax-id", {"value": value})
 
     assert (problem(made), problem(put)) == ((422, code, "/tax_id"), (422, code, "/value"))
-    assert (client.get(path).json, shop.rows()) == (known, before)
+    assert (client.get(path).json, shop.contents()) == (known, before)
 
 
 def test_a_vat_number_of_another_country_says_whose_it_is(client, shop):
@@ -125,24 +125,24 @@ def test_a_vat_number_of_another_country_says_whose_it_is(client, shop):
 def test_what_no_user_can_have_is_refused(client, shop, fields, pointer):
     user = shop.add_user()
     path = f"/v1/accounts/{shop.account.id}/users"
-    before = shop.rows()
+    before = shop.contents()
 
     made = client.post(path, {"email": "new@acme.example", "name": "New", **fields})
     changed = client.patch(f"{path}/{user.id}", fields)
 
     assert problem(made) == problem(changed) == (422, "validation-failed", pointer)
-    assert shop.rows() == before
+    assert shop.contents() == before
 
 
 def test_an_address_is_one_users_of_an_account(client, shop):
     first, second = shop.add_user(email="ana@acme.example"), shop.add_user()
     path = f"/v1/accounts/{shop.account.id}/users"
-    before = shop.rows()
+    before = shop.contents()
 
     made, changed = client.post(path, {"email": first.email, "name": "Twin"}), client.patch(f"{path}/{second.id}", {"email": first.email})
 
     assert problem(made) == problem(changed) == (409, "email-taken", "/email")
-    assert shop.rows() == before
+    assert shop.contents() == before
     assert client.get(f"{path}/{second.id}").json["email"] == second.email
 
 
@@ -159,10 +159,10 @@ def test_a_reason_is_any_short_text(client, shop, reason):
 )
 def test_a_cancellation_that_can_not_be_is_refused(client, shop, fields, pointer):
     subscription = shop.buy("rescue-standard")
-    before = shop.rows()
+    before = shop.contents()
 
     answer = client.post(f"/v1/subscriptions/{subscription.id}/cancel", fields)
 
     assert problem(answer) == (422, "validation-failed", pointer)
-    assert shop.rows() == before
+    assert shop.contents() == before
     assert shop.refresh(subscription).cancel_at is None

@@ -49,40 +49,40 @@ def test_what_was_made_can_be_read_at_its_location(open_shop):
 @pytest.mark.parametrize("operation", WITH_BODY, ids=str)
 def test_an_unknown_field_is_refused(shop, scene, operation):
     path, body = scene.path(operation), {**scene.body(operation), "odd/~field": 1}
-    before = shop.rows()
+    before = shop.contents()
 
     answer = scene.client.send(operation.method, path, body)
 
     assert problem(answer) == (422, "validation-failed", "/odd~1~0field")
-    assert shop.rows() == before
+    assert shop.contents() == before
 
 
 @pytest.mark.parametrize("operation", operations(lambda operation: operation.method == "PATCH"), ids=str)
 def test_a_change_of_nothing_changes_nothing(shop, scene, operation):
-    known, before = scene.client.send("PATCH", scene.path(operation), scene.body(operation)).json, shop.rows()
+    known, before = scene.client.send("PATCH", scene.path(operation), scene.body(operation)).json, shop.contents()
 
     answer = scene.client.send("PATCH", scene.path(operation), {})
 
     assert (answer.status_code, answer.json) == (200, known)
-    assert shop.rows() == before
+    assert shop.contents() == before
 
 
 @pytest.mark.parametrize("operation", WITH_BODY, ids=str)
 @pytest.mark.parametrize("body", [[], "text", 5, None, True], ids=["list", "text", "number", "null", "boolean"])
 def test_a_body_that_is_no_object_is_refused(shop, scene, operation, body):
     path = scene.path(operation)
-    before = shop.rows()
+    before = shop.contents()
 
     answer = scene.client.send(operation.method, path, data=json.dumps(body), content_type="application/json")
 
     assert problem(answer) == (422, "validation-failed", "")
-    assert shop.rows() == before
+    assert shop.contents() == before
 
 
 @pytest.mark.parametrize("operation", WITH_IDS, ids=str)
 def test_ids_of_nothing_are_not_found(shop, scene, operation):
     body, known = scene.body(operation), scene.path(operation).split("/")
-    before = shop.rows()
+    before = shop.contents()
 
     for name in names(operation.path):
         place = operation.path.split("/").index(f"{{{name}}}")
@@ -90,7 +90,7 @@ def test_ids_of_nothing_are_not_found(shop, scene, operation):
             path = "/".join([*known[:place], odd, *known[place + 1 :]])
             assert problem(scene.client.send(operation.method, path, body))[:2] == (404, "not-found"), path[:100]
 
-    assert shop.rows() == before
+    assert shop.contents() == before
 
 
 @pytest.mark.parametrize("path", ["/", "/v1", "/v1/", "/v1/nothing", "/v1/orders/", "/v2/orders", "/docs/nothing.js", "/docs/../app.py"])

@@ -75,12 +75,12 @@ def cart_of(client):
 @every_trouble_of_a_checkout
 def test_a_checkout_that_finds_no_database_charges_nothing_and_works_when_it_is_back(client, shop, away):
     cart = cart_of(client)
-    body, before = {"quote": quoted(client, cart), "payment": CARD}, (shop.rows(), shop.events())
+    body, before = {"quote": quoted(client, cart), "payment": CARD}, (shop.contents(), shop.events())
     to_checkout = partial(client.post, f"/v1/carts/{cart}/checkout", body, key="one")
 
     with away():
         refused = to_checkout()
-    after = (shop.rows(), shop.events())
+    after = (shop.contents(), shop.events())
     again = to_checkout()
 
     assert problem(refused) == (503, "database-unavailable")

@@ -88,10 +88,10 @@ def test_what_has_a_version_is_guarded():
 def test_a_change_of_what_has_moved_is_refused(shop, scene, operation):
     tag = tag_for(scene, operation)
     path, body = scene.path(operation), scene.body(operation)
-    before, events = shop.rows(), shop.events()
+    before, events = shop.contents(), shop.events()
 
     stale = scene.client.send(operation.method, path, body, headers={"If-Match": '"v99"'})
-    refused = (shop.rows(), shop.events())
+    refused = (shop.contents(), shop.events())
     current = scene.client.send(operation.method, path, body, headers={"If-Match": tag})
 
     assert problem(stale) == (412, "precondition-failed")

@@ -39,7 +39,7 @@ def test_every_post_takes_a_key_and_needs_one_where_money_moves():
 def test_the_same_request_gets_the_first_answer_and_another_body_is_refused(client, shop, scene, operation):
     body, options = scene.body(operation), {"headers": scene.headers(operation), "key": "mine"}
     first = scene.send(operation, json=body, key="mine")
-    before, events = shop.rows(), shop.events()
+    before, events = shop.contents(), shop.events()
 
     again = client.post(scene.path(operation), body, **options)
     other = client.post(scene.path(operation), data=f"{json.dumps(body or {})} ", content_type="application/json", **options)
@@ -48,19 +48,19 @@ def test_the_same_request_gets_the_first_answer_and_another_body_is_refused(clie
     assert (again.status_code, again.json, again.headers.get("Location")) == (first.status_code, first.json, first.headers.get("Location"))
     assert ("Idempotency-Replayed" in first.headers, again.headers.get("Idempotency-Replayed")) == (False, "true")
     assert problem(other) == (422, "idempotency-key-reused")
-    assert (shop.rows(), shop.events()) == (before, events)
+    assert (shop.contents(), shop.events()) == (before, events)
 
 
 @pytest.mark.parametrize("operation", operations(lambda operation: operation.id in MONEY_MOVES), ids=str)
 @pytest.mark.parametrize("key", [None, "  "], ids=["none", "blank"])
 def test_money_does_not_move_without_a_key(shop, scene, operation, key):
     path, body = scene.path(operation), scene.body(operation)
-    before, charges = shop.rows(), shop.engine.providers["sandbox"].charges()
+    before, charges = shop.contents(), shop.engine.providers["sandbox"].charges()
 
     answer = scene.client.post(path, body, key=key)
 
     assert problem(answer) == (400, "idempotency-key-missing")
-    assert (shop.rows(), shop.engine.providers["sandbox"].charges()) == (before, charges)
+    assert (shop.contents(), shop.engine.providers["sandbox"].charges()) == (before, charges)
 
 
 def test_a_key_is_one_callers_own(shop, client):
@@ -124,7 +124,7 @@ def test_a_declined_payment_is_declined_again_without_asking_the_bank(client, sh
     quote = client.get(f"/v1/carts/{scene.cart['id']}/quote").json["quote"]
     body = {"quote": quote, "payment": {"provider": "sandbox", "token": "tok_card_declined"}}
     first = client.post(f"/v1/carts/{scene.cart['id']}/checkout", body, key="mine")
-    before = shop.rows()
+    before = shop.contents()
 
     again = client.post(f"/v1/carts/{scene.cart['id']}/checkout", body, key="mine")
 
@@ -132,7 +132,7 @@ def test_a_declined_payment_is_declined_again_without_asking_the_bank(client, sh
     assert again.json == first.json
     assert again.headers["Idempotency-Replayed"] == "true"
     assert len(shop.engine.providers["sandbox"].charges()) == 1
-    assert shop.rows() == before
+    assert shop.contents() == before
 
 
 def test_a_method_is_stored_at_its_provider_once(open_shop):
@@ -195,9 +195,9 @@ def test_a_key_is_any_text(client, shop, key):
 @pytest.mark.parametrize("length", [256, 10_000])
 def test_a_key_has_at_most_255_characters(client, shop, length):
     body = {"account": shop.account.id}
-    before = shop.rows()
+    before = shop.contents()
 
     answer = client.post("/v1/carts", body, key="k" * length)
 
     assert problem(answer) == (422, "validation-failed", "/Idempotency-Key")
-    assert shop.rows() == before
+    assert shop.contents() == before

@@ -33,13 +33,13 @@ def strangers_cart(client, strangers_account):
 @pytest.mark.parametrize("operation", WITH_IDS, ids=str)
 def test_ids_of_another_account_are_not_found(shop, scene, stranger, operation):
     path, body = scene.path(operation), scene.body(operation)
-    before = shop.rows()
+    before = shop.contents()
 
     answer = scene.client.send(operation.method, path, body, bearer=stranger)
 
     expected = (403, "forbidden") if operation.id in FOR_BACK_ENDS else (404, "not-found")
     assert problem(answer)[:2] == expected
-    assert shop.rows() == before
+    assert shop.contents() == before
 
 
 def test_the_same_requests_find_it_for_the_account_itself(open_shop):
@@ -102,28 +102,28 @@ FOREIGN_IDS = {
 @pytest.mark.parametrize(("method", "path", "body"), FOREIGN_IDS.values(), ids=FOREIGN_IDS)
 def test_ids_of_another_account_elsewhere_are_not_found(client, shop, scene, strangers_cart, stranger, method, path, body):
     address, sent = path(scene, strangers_cart), body and body(scene)
-    before = shop.rows()
+    before = shop.contents()
 
     answer = client.send(method, address, sent, bearer=stranger)
 
     assert problem(answer)[:2] == (404, "not-found")
-    assert shop.rows() == before
+    assert shop.contents() == before
 
 
 def test_the_stored_method_of_another_account_does_not_pay(client, shop, scene, strangers_cart, stranger):
     quote = client.get(f"/v1/carts/{strangers_cart['id']}/quote", bearer=stranger).json["quote"]
     payment = {"provider": "sandbox", "payment_method": scene.method["id"]}
-    before = shop.rows()
+    before = shop.contents()
 
     answer = client.post(f"/v1/carts/{strangers_cart['id']}/checkout", {"quote": quote, "payment": payment}, bearer=stranger)
 
     assert problem(answer) == (404, "not-found", "/payment/payment_method")
-    assert shop.rows() == before
+    assert shop.contents() == before
 
 
 def test_a_user_of_another_account_gets_no_seat(client, shop, scene):
     outsider, seats = shop.add_user(shop.open_account(name="Third, Ltd.")), f"/v1/subscriptions/{scene.subscription.id}/seats"
-    before = shop.rows()
+    before = shop.contents()
 
     answers = [
         client.put(f"{seats}/{outsider.id}"),
@@ -132,18 +132,18 @@ def test_a_user_of_another_account_gets_no_seat(client, shop, scene):
     ]
 
     assert [problem(answer)[:2] for answer in answers] == [(404, "not-found")] * 3
-    assert shop.rows() == before
+    assert shop.contents() == before
 
 
 @pytest.mark.parametrize("secret", [None, "", "x" * 32, "x" * 10_000], ids=["none", "empty", "another", "long"])
 def test_a_cart_without_account_is_opened_by_its_secret_only(client, shop, scene, stranger, secret):
     headers = {} if secret is None else {"Cart-Secret": secret}
     path = f"/v1/carts/{scene.anonymous_cart['id']}"
-    before = shop.rows()
+    before = shop.contents()
 
     nobody = client.send("DELETE", path, bearer=None, headers=headers)
     another = client.send("DELETE", path, bearer=stranger, headers=headers)
 
     assert problem(nobody) in ((401, "unauthorized"), (404, "not-found"))
     assert problem(another) == (404, "not-found")
-    assert shop.rows() == before
+    assert shop.contents() == before

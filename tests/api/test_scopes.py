@@ -35,24 +35,24 @@ def test_the_document_names_the_scope_of_every_other_operation():
 @pytest.mark.parametrize("operation", SCOPED, ids=str)
 def test_a_key_without_the_scope_is_refused(shop, operation):
     others = Client(shop, tuple(scope for scope in SCOPES if scope != operation.spec["x-scope"]))
-    before = shop.rows()
+    before = shop.contents()
 
     answer = others.send(operation.method, nowhere(operation), {"odd": 1})
 
     assert problem(answer) == (403, "forbidden")
     assert operation.spec["x-scope"] in answer.json["detail"]
-    assert shop.rows() == before
+    assert shop.contents() == before
 
 
 @pytest.mark.parametrize("operation", [*SCOPED, *operations(lambda o: o.id in FOR_ANY_KEY_OR_TOKEN)], ids=str)
 def test_nobody_is_asked_for_a_key(client, shop, operation):
-    before = shop.rows()
+    before = shop.contents()
 
     answer = client.send(operation.method, nowhere(operation), {"odd": 1}, bearer=None)
 
     assert problem(answer) == (401, "unauthorized")
     assert answer.headers["WWW-Authenticate"] == "Bearer"
-    assert shop.rows() == before
+    assert shop.contents() == before
 
 
 @pytest.mark.parametrize("operation", SCOPED, ids=str)
@@ -67,12 +67,12 @@ def test_a_key_with_nothing_but_the_scope_is_enough(shop, operation):
 @pytest.mark.parametrize("operation", SCOPED, ids=str)
 def test_a_member_only_looks(client, shop, operation):
     token = client.token(shop.add_user(role="member"))
-    before = shop.rows()
+    before = shop.contents()
 
     answer = client.send(operation.method, nowhere(operation), {"odd": 1}, bearer=token)
 
     assert problem(answer) == (403, "forbidden")
-    assert shop.rows() == before
+    assert shop.contents() == before
 
 
 def test_a_member_sees_the_catalog_and_asks_for_entitlements(client, shop):
@@ -90,24 +90,24 @@ def test_a_member_sees_the_catalog_and_asks_for_entitlements(client, shop):
 def test_a_member_does_not_get_at_the_carts_of_the_account(client, shop, scene, method):
     token = client.token(shop.add_user(role="member"))
     cart, secret = f"/v1/carts/{scene.cart['id']}", {"Cart-Secret": scene.anonymous_cart["secret"]}
-    before = shop.rows()
+    before = shop.contents()
 
     alone = client.send(method, cart, bearer=token)
     with_a_secret = client.send(method, cart, bearer=token, headers=secret)
 
     assert (problem(alone), problem(with_a_secret)) == ((403, "forbidden"), (404, "not-found"))
-    assert shop.rows() == before
+    assert shop.contents() == before
 
 
 def test_a_cart_for_an_account_takes_the_scope_that_one_for_nobody_does_not(client, shop):
     body, narrow = {"account": shop.account.id}, Client(shop, ("catalog:read", "accounts", "billing", "staff"))
     member = client.token(shop.add_user(role="member"))
-    before = shop.rows()
+    before = shop.contents()
 
     refused = [narrow.post("/v1/carts", body), client.post("/v1/carts", body, bearer=member), client.post("/v1/carts", body, bearer=None)]
 
     assert [problem(answer) for answer in refused] == [(403, "forbidden"), (403, "forbidden"), (401, "unauthorized")]
-    assert shop.rows() == before
+    assert shop.contents() == before
     assert client.post("/v1/carts", {"country": "ES", "currency": "EUR"}, bearer=None).status_code == 201
 
 
