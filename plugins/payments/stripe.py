@@ -65,6 +65,7 @@ class StripeSettings(Schema):
     publishable_key: handed to the buyer's browser where Stripe.js has something to do there.
     webhook_secrets: the endpoint's signing secret; the new and the old one while it is rolled.
     three_d_secure:  where the bank asks the buyer: on a page of Stripe's (`redirect`), or by Stripe.js within yours (`client_sdk`).
+    multicapture:    the account may take what was set aside in several parts (https://docs.stripe.com/payments/multicapture).
     timeout:         seconds to wait for each of the two requests that make a payment.
     api_base:        another address than Stripe's, for tests.
     """
@@ -73,6 +74,7 @@ class StripeSettings(Schema):
     publishable_key = fields.String(load_default=None, validate=validate.Regexp("pk_"))
     webhook_secrets = fields.List(SecretField(validate=_check_webhook_secret), load_default=list, validate=validate.Length(max=2))
     three_d_secure = fields.String(load_default="redirect", validate=validate.OneOf(["redirect", "client_sdk"]))
+    multicapture = fields.Boolean(load_default=False)
     timeout = fields.Float(load_default=15.0, validate=validate.Range(min=0, max=60, min_inclusive=False))
     api_base = fields.Url(load_default=None, require_tld=False, schemes={"http", "https"})
 
@@ -111,6 +113,8 @@ class StripePlugin:
             maximum=MAXIMUM,
             redirect=not in_page,
             client_confirm=in_page,
+            authorize=True,
+            partial_capture=self._settings["multicapture"],
             cancel=True,
             refund=True,
             partial_refund=True,
@@ -118,4 +122,5 @@ class StripePlugin:
             off_session=True,
         )
         confirm: dict[str, Any] = {"use_stripe_sdk": True} if in_page else {}
-        return Method("card", capabilities, confirm)
+        in_parts = {"payment_method_options": {"card": {"request_multicapture": "if_available"}}}
+        return Method("card", capabilities, confirm, in_parts if self._settings["multicapture"] else {})

@@ -10,11 +10,13 @@ are in the metadata of what we make. Lists are used for that, not the search: it
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from plugins.payments.stripe_client import StripeApi, StripeRefused
 from plugins.payments.stripe_customers import customer_of
+from plugins.payments.stripe_events import TYPES, read, verify
 from plugins.payments.stripe_results import (
     Shape,
     declined,
@@ -25,6 +27,7 @@ from plugins.payments.stripe_results import (
 )
 from puesto import (
     Capabilities,
+    CaptureRequest,
     Money,
     PayableCart,
     PaymentProvider,
@@ -32,6 +35,8 @@ from puesto import (
     PaymentRequest,
     PaymentResult,
     PaymentUnknown,
+    ProviderChanges,
+    ProviderEvent,
     RefundRequest,
     RefundResult,
 )
@@ -45,11 +50,15 @@ WHOLE_UNITS = {"ISK", "UGX"}
 
 @dataclass(frozen=True)
 class Method:
-    """A kind of payment method, in Stripe's words, and the further parameters of what confirms a payment with it."""
+    """A kind of payment method, in Stripe's words.
+
+    confirm: further parameters of what confirms a payment, or a setup, with it. manual: those of one whose money is only set aside.
+    """
 
     type: str
     capabilities: Capabilities
-    confirm: Mapping[str, Any]
+    confirm: Mapping[str, Any] = field(default_factory=dict)
+    manual: Mapping[str, Any] = field(default_factory=dict)
 
 
 class StripeProvider(PaymentProvider):
@@ -57,7 +66,7 @@ class StripeProvider(PaymentProvider):
 
     def __init__(self, name: str, method: Method, settings: Mapping[str, Any]) -> None:
         self.name = name  # type: ignore[misc]
-        self.capabilities = method.capabilities
+        self.capabilities = replace(method.capabilities, webhooks=bool(settings["webhook_secrets"]), list_changes=True)
         self.deadline = 2 * settings["timeout"] + 10
         self._method, self._settings = method, settings
         self._api = StripeApi(settings)
@@ -66,6 +75,9 @@ class StripeProvider(PaymentProvider):
     def refusal(self, cart: PayableCart) -> str | None:
         step = 10 if cart.amount.currency in THREE_DECIMALS else 100 if cart.amount.currency in WHOLE_UNITS else 1
         return super().refusal(cart) or ("amount_not_whole" if cart.amount.amount % step else None)
+
+    def check_health(self) -> None:
+        self._api.call(self._v1.balance.retrieve)
 
     # --- paying
 
@@ -104,7 +116,27 @@ class StripeProvider(PaymentProvider):
         return self._result(intent, payment.amount.currency)
 
     def cancel_payment(self, payment: PaymentReference) -> PaymentResult:
-        return self._result(self._cancel(self._find(payment)), payment.amount.currency)
+        intent = self._find(payment)
+        of_which_was_taken = intent.get("amount_received")
+        return self._result(intent if of_which_was_taken else self._cancel(intent), payment.amount.currency)
+
+    # --- money set aside
+
+    def capture_payment(self, request: CaptureRequest) -> PaymentResult:
+        """The intent's metadata remembers each capture, for when Stripe has forgotten its key."""
+        intent, mark = self._find(request.payment), f"capture_{request.capture_id}"
+        left = intent.get("amount_capturable") or 0
+        if mark in intent["metadata"] or intent["status"] != "requires_capture" or request.amount.amount > left:
+            return self._result(intent)
+        params: dict[str, Any] = {"amount_to_capture": request.amount.amount, "metadata": {mark: request.amount.amount}, "expand": EXPAND}
+        if not request.final and request.amount.amount < left:
+            params["final_capture"] = False
+        try:
+            self._api.call(self._v1.payment_intents.capture, intent["id"], params, key=request.idempotency_key)
+        except StripeRefused as refused:
+            if refused.status != 400:
+                raise
+        return self._result(self._fresh(intent))
 
     # --- money back
 
@@ -134,6 +166,18 @@ class StripeProvider(PaymentProvider):
             if refused.status not in (400, 404):
                 raise
 
+    # --- what Stripe tells
+
+    def parse_webhook(self, headers: Mapping[str, str], body: bytes, received_at: datetime) -> list[ProviderEvent]:
+        event = read(verify(self._settings["webhook_secrets"], headers, body, received_at), self.name, self._method.type)
+        return [event] if event else []
+
+    def list_changes(self, since: datetime, cursor: str | None) -> ProviderChanges:
+        """All at once: Stripe lists the newest first, for 30 days, and the oldest is wanted first."""
+        params = {"types": list(TYPES), "created": {"gte": int(since.timestamp())}}
+        found = [read(event, self.name, self._method.type) for event in self._api.pages(self._v1.events.list, params)]
+        return ProviderChanges(tuple(event for event in reversed(found) if event))
+
     # --- how it is done
 
     def _begin(self, request: PaymentRequest) -> dict[str, Any]:
@@ -144,6 +188,8 @@ class StripeProvider(PaymentProvider):
             "currency": request.amount.currency.lower(),
             "capture_method": request.capture_mode,
         }
+        if request.capture_mode == "manual":
+            params |= self._method.manual
         if request.save_method and request.method is None:
             params["setup_future_usage"] = "off_session"
         intent, replayed = self._api.answer(self._v1.payment_intents.create, params, key=request.idempotency_key)
@@ -200,7 +246,14 @@ class StripeProvider(PaymentProvider):
         key = self._settings["publishable_key"]
         if intent["id"].startswith("seti_"):
             return setup_result(intent, currency, publishable_key=key)
-        return payment_result(intent, publishable_key=key)
+        charge = intent.get("latest_charge")
+        charge = dict(charge) if isinstance(charge, Mapping) else {}
+        whose, disputes = {"payment_intent": intent["id"]}, []
+        if charge.get("disputed"):
+            disputes = list(self._api.pages(self._v1.disputes.list, whose))
+        if (charge.get("refunds") or {}).get("has_more"):
+            intent = {**intent, "latest_charge": {**charge, "refunds": {"data": list(self._api.pages(self._v1.refunds.list, whose))}}}
+        return payment_result(intent, publishable_key=key, disputes=disputes)
 
 
 def _how(request: PaymentRequest) -> dict[str, Any]:

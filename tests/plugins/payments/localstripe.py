@@ -1,5 +1,6 @@
 """localstripe for a test module, and providers that use it."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import stripe
 
 from api.cli.running import free_port
 from core.engine.clock import TestClock
@@ -51,8 +53,20 @@ def stripe_plugin(
     return plugin(PluginContext(name, loaded, mode, "http://127.0.0.1:8000", AskHooks(Plugins()), NO_ROWS, clock, folder))
 
 
+def ask(address: str, method: str, path: str, **request: Any) -> Any:
+    """What Stripe's dashboard would do, or show."""
+    answer = httpx.request(method, f"{address}{path}", headers={"Authorization": f"Bearer {SECRET_KEY}"}, timeout=10, **request)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def signed(event: Any, secret: str = WEBHOOK_SECRETS[0]) -> tuple[dict[str, str], bytes]:
+    """Headers and body of a webhook, by the SDK's own signer."""
+    body = json.dumps(event, indent=2)
+    return {"Stripe-Signature": stripe.WebhookSignature.generate_signature_header(body, secret)}, body.encode()
+
+
 def decide(result: Any, decision: str, address: str) -> None:
     """What the buyer does with the further step."""
     assert result.action is not None
-    answer = httpx.post(f"{address}/_config/bank/{result.provider_ref}", params={"decision": decision}, timeout=10)
-    assert answer.status_code == 200
+    ask(address, "POST", f"/_config/bank/{result.provider_ref}", params={"decision": decision})

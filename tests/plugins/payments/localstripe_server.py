@@ -7,7 +7,7 @@ added here, by Stripe's documentation, in classes that take the place of its own
 - PaymentIntents that are made first and confirmed later, off session and on, by redirect or script, captured in parts
 - the test payment methods and the decline codes that Stripe names; methods that can't be used once they are detached
 - the search of customers, lists by customer, the newest first
-- refunds no larger than what is left
+- refunds no larger than what is left; disputes; events the newest first
 
 So tests against it say that the SDK, the requests and the flow are right; whether Stripe's own answers look so is
 for the recorded shapes in test_stripe_shapes.py.
@@ -171,6 +171,19 @@ class PaymentIntent(Intent, resources.PaymentIntent):
             method.customer, method._set_up = self.customer, True
         resources.Event("payment_intent.succeeded" if charge.captured else "payment_intent.amount_capturable_updated", self)
 
+    @classmethod
+    def _api_capture(cls, id, amount_to_capture=None, final_capture="true", metadata=None):
+        intent = cls._api_retrieve(id)
+        amount = intent.amount_capturable if amount_to_capture is None else int(amount_to_capture)
+        if intent.status != "requires_capture" or amount > intent.amount_capturable:
+            raise refuse(400, "payment_intent_unexpected_state", "It can't be captured.", payment_intent=intent._export())
+        intent.amount_received += amount
+        intent.metadata |= metadata or {}
+        if final_capture == "true":
+            intent._status, intent.latest_charge.captured = "succeeded", True
+            resources.Event("payment_intent.succeeded", intent)
+        return intent
+
 
 class SetupIntent(Intent, resources.SetupIntent):
     last_setup_error = None
@@ -218,6 +231,35 @@ class Refund(resources.Refund):
         return found
 
 
+class Dispute(resources.StripeObject):
+    object = "dispute"
+    _id_prefix = "du_"
+
+    def __init__(self, intent, status):
+        super().__init__()
+        self.amount, self.currency, self.reason, self.status = intent.amount, intent.currency, "fraudulent", status
+        self.payment_intent, self.charge, self.metadata = intent.id, intent.latest_charge.id, {}
+        self.payment_method_details = {"type": "card"}
+        intent.latest_charge.disputed = True
+
+    @classmethod
+    def _api_list_all(cls, url, payment_intent=None, limit=None, starting_after=None):
+        found = resources.List(url, limit=limit, starting_after=starting_after)
+        found._list = [
+            each for key, each in resources.store.items() if key.startswith("dispute:") and each.payment_intent == payment_intent
+        ]
+        return found
+
+
+class Event(resources.Event):
+    @classmethod
+    def _api_list_all(cls, url, types=None, created=None, limit=None, starting_after=None):
+        found = resources.List(url, limit=limit, starting_after=starting_after)
+        ours = [each for key, each in resources.store.items() if key.startswith("event:")]
+        found._list = [each for each in reversed(ours) if each.type in types and each.created >= int(created["gte"])]
+        return found
+
+
 def search_customers(query=None, limit=None):
     """Only `metadata['account']:'...'`."""
     found = resources.List("/v1/customers/search", limit=limit)
@@ -242,6 +284,17 @@ async def decide(request: web.Request) -> web.Response:
             intent._charge(method)
         else:
             intent._fail({"type": "invalid_request_error", "code": f"{cls.object}_authentication_failure", "message": "Refused."})
+    return web.json_response({})
+
+
+async def dispute(request: web.Request) -> web.Response:
+    """The buyer's bank opens a dispute, or decides it: POST /_config/dispute/INTENT?status=needs_response|won|lost."""
+    intent, status = PaymentIntent._api_retrieve(request.match_info["id"]), request.query["status"]
+    [known] = Dispute._api_list_all("", payment_intent=intent.id)._list or [None]
+    if known is None:
+        known = Dispute(intent, status)
+    known.status = status
+    resources.Event("charge.dispute.created" if status == "needs_response" else "charge.dispute.closed", known)
     return web.json_response({})
 
 
@@ -282,10 +335,14 @@ def application() -> web.Application:
     """localstripe's application, with our classes in front of those that they replace."""
     app = web.Application(middlewares=[idempotency, server.error_middleware, server.auth_middleware])
     app.router.add_post("/_config/bank/{id}", decide)
+    app.router.add_post("/_config/dispute/{id}", dispute)
+    app.router.add_get("/v1/disputes", server.api_list_all(Dispute, "/v1/disputes"))
+    app.router.add_get("/v1/events", server.api_list_all(Event, "/v1/events"))
     app.router.add_get("/v1/customers/search", server.api_extra(search_customers, ""))
     for cls in (PaymentIntent, SetupIntent):
         app.router.add_post(f"/v1/{cls.object}s/{{id}}/cancel", server.api_extra(cls._api_cancel, ""))
     app.router.add_post("/v1/payment_intents/{id}/confirm", server.api_extra(PaymentIntent._api_confirm, ""))
+    app.router.add_post("/v1/payment_intents/{id}/capture", server.api_extra(PaymentIntent._api_capture, ""))
     app.router.add_post("/v1/payment_methods/{id}/detach", server.api_extra(PaymentMethod._api_detach, ""))
     for cls in (PaymentIntent, SetupIntent, Refund, PaymentMethod):
         url = f"/v1/{cls.object}s"

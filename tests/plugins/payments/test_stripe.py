@@ -6,10 +6,11 @@ from typing import ClassVar
 
 import pytest
 
+from plugins.payments.stripe_events import TYPES
 from puesto import PaymentError, PaymentUnknown, ProviderMisconfigured, ProviderUnavailable, eur
 from puesto.testing.payments import PaymentProviderContract, lost_reference, reference
 from puesto.testing.payments.scripts import ScriptCases
-from tests.plugins.payments.localstripe import SECRET_KEY, WEBHOOK_SECRETS, decide, running_localstripe, stripe_plugin
+from tests.plugins.payments.localstripe import SECRET_KEY, WEBHOOK_SECRETS, ask, decide, running_localstripe, signed, stripe_plugin
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ class TestStripe(PaymentProviderContract):
 
     @pytest.fixture
     def provider(self, made_with):
-        return made_with()
+        return made_with(multicapture=True)
 
     def buyer_acts(self, provider, result):
         decide(result, "approve", self.address)
@@ -58,6 +59,45 @@ class TestStripe(PaymentProviderContract):
     def buyer_gives_up(self, provider, result):
         decide(result, "refuse", self.address)
         return {"payment_intent": result.provider_ref, "redirect_status": "failed"}
+
+    def webhook(self, provider, request, result, *, type=None, old_secret=False):
+        params = {"created[gte]": 0, "limit": 100} | {f"types[{number}]": each for number, each in enumerate(TYPES)}
+        events = ask(self.address, "GET", "/v1/events", params=params)["data"]
+        event = next(event for event in events if event["data"]["object"]["id"] == result.provider_ref)
+        return signed(event | ({"type": type} if type else {}), WEBHOOK_SECRETS[old_secret])
+
+    def refund_outside(self, provider, request, result, amount):
+        ask(self.address, "POST", "/v1/refunds", data={"payment_intent": result.provider_ref, "amount": amount.amount})
+
+    def dispute(self, provider, request, result, status):
+        params = {"status": "needs_response" if status == "opened" else status}
+        ask(self.address, "POST", f"/_config/dispute/{result.provider_ref}", params=params)
+
+    def test_a_key_that_is_good_is_healthy(self, provider):
+        provider.check_health()
+
+    def test_a_capture_is_found_by_its_id_once_stripe_has_forgotten_the_key(self, provider):
+        capture = self.capture(*self.set_aside(provider), self.amount(40_00))
+        first = provider.capture_payment(capture)
+
+        again = provider.capture_payment(replace(capture, idempotency_key="another"))
+
+        assert again == first
+        assert (first.status, first.captured) == ("partially_captured", self.amount(40_00))
+
+    def test_without_multicapture_a_part_lets_go_of_the_rest(self, made_with):
+        provider = made_with()
+        taken = provider.capture_payment(self.capture(*self.set_aside(provider), self.amount(40_00), final=True))
+
+        assert not provider.capabilities.partial_capture
+        assert (taken.status, taken.amount, taken.captured) == ("captured", self.amount(), self.amount(40_00))
+
+    def test_more_refunds_than_stripe_shows_at_once_are_all_in_the_books(self, provider):
+        request, result = self.pay(provider)
+        for _ in range(11):
+            provider.refund_payment(self.refund(request, result, self.amount(1)))
+
+        assert len(provider.retrieve_payment(reference(request, result)).refunds) == 11
 
     def test_a_decline_says_in_stripes_words_why(self, provider):
         errors = [self.pay(provider, token=token)[1].error for token in self.declined_tokens]
