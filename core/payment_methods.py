@@ -20,6 +20,8 @@ from core.rules.money import zero
 from core.subscriptions import retry_past_due
 
 log = logging.getLogger("puesto.payments")
+# Prefix of the id under which a provider stores a method on its own: no payment has it.
+SETUP = "set"
 
 
 class PaymentMethod(Row):
@@ -52,7 +54,7 @@ def save_at_provider(engine: Engine, account_id: str, caller: Caller, provider_n
     able = [name for name in engine.offered if engine.providers[name].capabilities.save_method]
     if provider is None or provider_name not in able:
         raise ValidationFailed("Choose a provider that stores methods: {able}.", pointer="/provider", able=", ".join(able))
-    setup = new_id("set")
+    setup = new_id(SETUP)
     request = PaymentRequest(
         payment_id=setup,
         amount=zero(account.currency),

@@ -22,6 +22,7 @@ from core.engine.plugins import plugin_failed
 from core.engine.values import new_id, to_json
 from core.errors import Missing, Unauthorized
 from core.hooks.payments import PaymentProvider, ProviderEvent, ProviderTimeout, SignatureInvalid
+from core.payment_methods import SETUP
 from core.payments import Payment, Refund, retrieve
 from core.providers import fits
 from core.refunds import settle_refund
@@ -73,9 +74,16 @@ def receive(engine: Engine, provider_name: str, headers: Mapping[str, str], body
     if provider is None or not provider.capabilities.webhooks:
         raise Missing("There is no payment provider {name} that takes webhooks.", name=provider_name[:64])
     for event in _read(engine, provider, headers, body):
-        with suppress(peewee.IntegrityError):  # it is there already
-            engine.db.insert(_row(engine, provider, event))
+        store(engine, provider, event)
     engine.jobs.nudge()
+
+
+def store(engine: Engine, provider: PaymentProvider, event: ProviderEvent) -> None:
+    """Put an event into the inbox, unless it is there already, or is about a method stored on its own, which its caller waits for."""
+    if (event.payment_id or "").startswith(f"{SETUP}_"):
+        return
+    with suppress(peewee.IntegrityError):
+        engine.db.insert(_row(engine, provider, event))
 
 
 def _read(engine: Engine, provider: PaymentProvider, headers: Mapping[str, str], body: bytes) -> list[ProviderEvent]:

@@ -119,6 +119,7 @@ _live = Payment.status.in_([peewee.SQL(f"'{status}'") for status in LIVE])
 Payment.add_index(Payment.index(Payment.order, unique=True, name="payment_live").where(_live & Payment.problem.is_null()))
 Payment.add_index(Payment.index(Payment.ask_at, name="payment_to_ask_about").where(Payment.ask_at.is_null(False)))
 Payment.add_index(Payment.provider, Payment.provider_ref)
+Payment.add_index(Payment.provider, Payment.created_at)
 Payment.add_index(Payment.index(Payment.id, name="payment_open").where(Payment.ask_at.is_null(False)))
 
 

@@ -19,6 +19,7 @@ from core.access import AccountToken, ApiKey
 from core.accounts import Account, User
 from core.captures import Capture
 from core.carts import Cart, CartLine
+from core.differences import Difference
 from core.disputes import Dispute
 from core.engine.clock import SystemClock
 from core.engine.database import InstantField, Row
@@ -34,13 +35,14 @@ from core.orders import Order, OrderLine
 from core.payment_methods import PaymentMethod
 from core.payment_webhooks import PaymentWebhookEvent
 from core.payments import Payment, Refund
+from core.reconciliation import Reconciliation
 from core.seats import SeatAssignment
 from core.subscriptions import Subscription, SubscriptionChange, Trial
 
 TABLES: tuple[type[Row], ...] = (
     ClockOffset, ApiKey, AccountToken, Account, User, PaymentMethod, Cart, CartLine, Order, OrderLine, Payment, Capture, Refund, Dispute,
     PaymentWebhookEvent, Subscription, SubscriptionChange, Trial, SeatAssignment, InvoiceSeries, Invoice, InvoiceLine, EventRow,
-    Delivery, IdempotencyKey, Feed, Setback,
+    Delivery, IdempotencyKey, Feed, Setback, Reconciliation, Difference,
 )  # fmt: skip
 CORE = "core"
 MIGRATIONS = Path(__file__).parent / "migrations"

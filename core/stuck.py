@@ -10,6 +10,7 @@ from typing import Any
 from core import payment_webhooks, refunds
 from core.access import missing
 from core.captures import Capture
+from core.differences import Difference
 from core.disputes import OPENED, Dispute
 from core.engine import deliveries, setbacks
 from core.engine.deliveries import Delivery
@@ -176,6 +177,12 @@ def _refund_case(row: Any) -> Case:
     return _asked_about("refund", row, row.provider)
 
 
+def _difference_case(row: Difference) -> Case:
+    remedy = Message("Compare with the books of {provider}; once they agree: puesto payments reconcile", {"provider": row.provider})
+    reason = f"{row.provider}, {row.kind}: {row.ours or '-'} here, {row.theirs or '-'} there"
+    return Case("difference", row.id, row.account, row.payment or row.subject[:40], row.found_at, 0, None, reason, remedy)
+
+
 def _dispute_case(row: Any) -> Case:
     remedy = Message(
         "The buyer asks their bank for the money back. Answer at {provider}; its decision is learnt from there.", {"provider": row.provider}
@@ -218,6 +225,7 @@ KINDS = {
         _capture_case,
     ),
     "delivery": Kind(_parked_deliveries, Delivery.id, _delivery_case, _delivery_number),
+    "difference": Kind(lambda engine: Difference.select(), Difference.id, _difference_case),
     "dispute": Kind(
         lambda engine: Dispute.select(Dispute, Payment.provider).join(Payment).where(OPENED).objects(), Dispute.id, _dispute_case
     ),

@@ -8,11 +8,12 @@ from core.engine.deliveries import drain
 from core.engine.engine import Engine
 from core.engine.idempotency import sweep
 from core.payment_webhooks import apply_events, sweep_events
+from core.reconciliation import reconcile_due
 from core.recovery import recover
 from core.renewals import renew_due
 from core.subscriptions import end_due
 
-ROUND = (apply_events, recover, end_due, renew_due, sweep_carts, sweep_tokens, sweep, sweep_events, drain)
+ROUND = (apply_events, recover, end_due, renew_due, sweep_carts, sweep_tokens, sweep, sweep_events, drain, reconcile_due)
 # As soon as there is news.
 PROMPT = (apply_events, drain)
 

@@ -14,6 +14,7 @@ from api.cli.demo import demo
 from api.cli.jobs import jobs
 from api.cli.keys import keys
 from api.cli.output import Failure
+from api.cli.payments import payments
 from api.cli.plugins import plugins
 from api.cli.serve import serve
 from api.cli.shop import get_ready
@@ -82,7 +83,7 @@ def main() -> None:
     """
 
 
-for command in (demo, serve, worker, bill, jobs, keys, plugins, db):
+for command in (demo, serve, worker, bill, payments, jobs, keys, plugins, db):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
@@ -17,7 +18,7 @@ from plugins.payments.sandbox_dashboard import Dashboard
 from plugins.payments.sandbox_entries import Charge, Entry
 from plugins.payments.sandbox_ledger import Ledger
 from plugins.payments.sandbox_remote import RemoteSandbox
-from plugins.payments.sandbox_webhooks import read_secret
+from plugins.payments.sandbox_webhooks import note_event, page_of_events, read_event, read_secret
 from puesto import (
     Capabilities,
     CaptureRequest,
@@ -26,6 +27,7 @@ from puesto import (
     PaymentRequest,
     PaymentResult,
     PluginContext,
+    ProviderChanges,
     ProviderTimeout,
     ProviderUnavailable,
     RefundRequest,
@@ -89,12 +91,13 @@ class SandboxProvider(PaymentProvider):
         partial_refund=True,
         save_method=True,
         off_session=True,
+        list_changes=True,
         sandbox=True,
     )
 
     def __init__(self, context: PluginContext) -> None:
         self._slow_seconds: float = context.settings["slow_seconds"]
-        self._ledger = Ledger(context.data_dir / "gateway.db")
+        self._ledger = Ledger(context.data_dir / "gateway.db", note_event)
         self.dashboard = Dashboard(self._ledger)
 
     def initiate_payment(self, request: PaymentRequest) -> PaymentResult:
@@ -122,6 +125,11 @@ class SandboxProvider(PaymentProvider):
 
     def delete_method(self, reference: str) -> None:
         self._ledger.delete_method(reference)
+
+    def list_changes(self, since: datetime, cursor: str | None) -> ProviderChanges:
+        """`since`: real time, as the gateway's is, however the shop's clock was moved."""
+        page, further = page_of_events(self._ledger, since, cursor)
+        return ProviderChanges(tuple(event for each in page for event in read_event(*each)), further)
 
     def charges(self) -> list[Charge]:
         """What the gateway's dashboard would show, for tests that ask what was really charged: every attempt, oldest first."""

@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from plugins.payments.sandbox_dashboard import dashboard
 from plugins.payments.sandbox_entries import Entry
 from plugins.payments.sandbox_faults import REQUEST_KINDS, Fault, draw_fault, list_faults, set_faults
 from plugins.payments.sandbox_ledger import Ledger
-from plugins.payments.sandbox_webhooks import Sender, append_event
+from plugins.payments.sandbox_webhooks import Sender, append_event, note_event, page_of_events
 from puesto import Action, CaptureRequest, Customer, Money, PaymentLine, PaymentReference, PaymentRequest, PaymentUnknown, RefundRequest
 
 # Views are called as the provider's methods, and faults name them so.
@@ -56,7 +57,7 @@ def serve_gateway(
     On werkzeug's threaded server: granian embeds no WSGI, starts processes that a kill -9 would leave behind, and can't drop a
     connection without an answer.
     """
-    ledger = Ledger(ledger_path, append_event if webhook_url else None)
+    ledger = Ledger(ledger_path, append_event if webhook_url else note_event)
     server = make_server(host, port, create_gateway(ledger, secret, slow_seconds), threaded=True, request_handler=OneRequest)
     if webhook_url:
         Sender(ledger, webhook_url, webhook_secrets).start()
@@ -185,6 +186,17 @@ def refund_payment() -> Any:
     except (KeyError, TypeError) as error:
         raise BadRequest(f"no refund: {error}") from error
     return asdict(_ledger().refund(asked))
+
+
+@api.get("/changes")
+def list_changes() -> Any:
+    """`?since=` an instant; `?cursor=` from the page before."""
+    try:
+        since = datetime.fromisoformat(request.args["since"])
+        page, further = page_of_events(_ledger(), since, request.args.get("cursor"))
+    except ValueError as error:
+        raise BadRequest(f"no page: {error}") from error
+    return {"events": page, "cursor": further}
 
 
 def _begin(*, setup: bool) -> Any:

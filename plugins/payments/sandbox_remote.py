@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx
 
 from plugins.payments.sandbox_entries import Charge
-from plugins.payments.sandbox_webhooks import parse
+from plugins.payments.sandbox_webhooks import parse, read_event
 from puesto import (
     Action,
     Capabilities,
@@ -24,6 +24,7 @@ from puesto import (
     PaymentRequest,
     PaymentResult,
     PaymentUnknown,
+    ProviderChanges,
     ProviderEvent,
     ProviderMisconfigured,
     ProviderRefund,
@@ -90,6 +91,10 @@ class RemoteSandbox(PaymentProvider):
         """Raises SignatureInvalid. `received_at`: real time, as the gateway's is, however the shop's clock was moved."""
         return parse([secret.reveal() for secret in self._webhook_secrets], headers, body, received_at)
 
+    def list_changes(self, since: datetime, cursor: str | None) -> ProviderChanges:
+        by = {"since": since.isoformat()} | ({"cursor": cursor} if cursor else {})
+        return self._call(_changes, "GET", "/changes", params=by)
+
     def charges(self) -> list[Charge]:
         """What the gateway's dashboard would show, for tests that ask what was really charged: every attempt, oldest first."""
         return self._call(lambda them: [_charge(it) for it in them], "GET", "/charges")
@@ -142,6 +147,10 @@ def _result(document: Any) -> PaymentResult:
         disputes=tuple(Dispute(**{**each, "amount": Money(**each["amount"])}) for each in document["disputes"]),
         live=False,
     )
+
+
+def _changes(document: Any) -> ProviderChanges:
+    return ProviderChanges(tuple(event for each in document["events"] for event in read_event(*each)), document["cursor"])
 
 
 def _charge(document: Any) -> Charge:

@@ -29,6 +29,7 @@ STATUSES = ("requires_action", "authorized", "partially_captured", "captured", "
 KNOWN = {f"payment.{status}" for status in STATUSES} | {"refund.succeeded", "refund.failed"}
 KNOWN |= {"dispute.opened", "dispute.won", "dispute.lost"}
 PAUSE, LONGEST_PAUSE = 0.1, 30.0
+PAGE = 100
 
 
 def read_secret(secret: str) -> bytes:
@@ -53,6 +54,11 @@ def parse(secrets: Iterable[str], headers: Mapping[str, str], body: bytes, recei
         raise SignatureInvalid("no signature fits the message")
     if abs(received_at.timestamp() - int(timestamp)) > TOLERANCE:
         raise SignatureInvalid(f"the message is more than {TOLERANCE} s away")
+    return read_event(event_id, body)
+
+
+def read_event(event_id: str, body: str | bytes) -> list[ProviderEvent]:
+    """The event in a document of the outbox; none for a type that is unknown here."""
     event = json.loads(body)
     if event["type"] not in KNOWN:
         return []
@@ -63,13 +69,31 @@ def parse(secrets: Iterable[str], headers: Mapping[str, str], body: bytes, recei
 # --- the gateway's side
 
 
+def note_event(books: sqlite3.Connection, type: str, data: Mapping[str, Any]) -> None:
+    """Put an event into the outbox that is only listed, and not sent, in the transaction of what it tells."""
+    _append(books, type, data, copies=0, due=0)
+
+
 def append_event(books: sqlite3.Connection, type: str, data: Mapping[str, Any]) -> None:
-    """Put an event into the outbox, in the transaction of what it tells."""
-    body = json.dumps({"type": type, "timestamp": datetime.now(UTC).isoformat(), "data": data})
+    """Put an event into the outbox that is to be sent, in the transaction of what it tells."""
     fault = draw_fault(books, WEBHOOK_KINDS, type)
     copies = 2 if fault and fault.kind == "doubled" else 1
     due = time.time() + (fault.seconds if fault and fault.kind == "late" else 0)
+    _append(books, type, data, copies, due)
+
+
+def _append(books: sqlite3.Connection, type: str, data: Mapping[str, Any], copies: int, due: float) -> None:
+    body = json.dumps({"type": type, "timestamp": datetime.now(UTC).isoformat(), "data": data})
     books.execute("INSERT INTO event VALUES (?, ?, ?, 0, ?)", (f"evt_{uuid4().hex}", body, copies, due))
+
+
+def page_of_events(ledger: Ledger, since: datetime, cursor: str | None) -> tuple[list[tuple[str, str]], str | None]:
+    """Ids and documents of what has happened since an instant, the oldest first, and the cursor of the next page."""
+    query = "SELECT rowid, id, body FROM event WHERE rowid > ? AND json_extract(body, '$.timestamp') >= ? ORDER BY rowid LIMIT ?"
+    with ledger.books() as books:
+        rows = books.execute(query, (int(cursor or 0), since.astimezone(UTC).isoformat(), PAGE + 1)).fetchall()
+    more = len(rows) > PAGE
+    return [(event_id, body) for _, event_id, body in rows[:PAGE]], str(rows[PAGE - 1][0]) if more else None
 
 
 class Sender(threading.Thread):

@@ -159,13 +159,13 @@ class Shop:
         return [event_document(row) for row in written if not types or row.type in types]
 
     def rows(self) -> dict[str, int]:
-        """How many rows each table has, but those of keys, clock and the end of the feed."""
+        """How many rows each table has, but those of keys, clock, reconciliation and the end of the feed."""
         return {table: len(rows) for table, rows in self.contents().items()}
 
     def contents(self) -> dict[str, list[tuple[Any, ...]]]:
         """Every row of those tables, as it is stored: what a refused request must leave as it was."""
         names = [table._meta.table_name for table in schema.TABLES]
-        return {name: self._stored(name) for name in names if name not in ("clock_offset", "api_key", "feed")}
+        return {name: self._stored(name) for name in names if name not in ("clock_offset", "api_key", "feed", "reconciliation")}
 
     def _stored(self, table: str) -> list[tuple[Any, ...]]:
         database: Any = self.engine.db.raw()

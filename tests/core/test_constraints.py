@@ -8,6 +8,7 @@ from core.access import ApiKey, create_key
 from core.accounts import User
 from core.captures import Capture, write_capture
 from core.checkout import settle
+from core.differences import Difference, Found, keep
 from core.disputes import Dispute
 from core.engine.deliveries import Delivery
 from core.engine.events import EventRow
@@ -87,6 +88,7 @@ SECONDS = [
     (Capture, ["id"], "a capture under way"),
     (Refund, ["id"], "an external refund"),
     (Dispute, ["id"], "a dispute"),
+    (Difference, ["id"], "a difference"),
     (Trial, ["id"], "an account's trial of a product"),
     (SeatAssignment, ["id"], "a user's seat"),
     (Invoice, ["id", "number", "sequence"], "an order's invoice"),
@@ -127,6 +129,8 @@ def shop(tmp_path_factory, new_shop):
     shop.run()
     attempt(shop.engine, "end_subscription", subscription.id, subscription.account, lambda: 1 // 0)
     tell(shop, "pay_of_somebody")
+    with shop.engine.db.transaction():
+        keep(shop.engine, payment, [Found("payment_status", payment.id, "captured", "declined")])
     yield shop
     shop.close()
 

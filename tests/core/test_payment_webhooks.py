@@ -25,7 +25,7 @@ class TellingGateway(Gateway):
 
     @property
     def capabilities(self):
-        return replace(super().capabilities, webhooks=True)
+        return replace(super().capabilities, webhooks=True, list_changes=False)
 
     def parse_webhook(self, headers, body, received_at):
         if "parse_webhook" in self.instead:

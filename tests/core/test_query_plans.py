@@ -20,7 +20,7 @@ from tests.api.scene import Scene
 from tests.conftest import Client
 
 # Tables that stay small, however long a shop trades.
-SMALL = re.compile(r'FROM "(api_key|clock_offset|feed|setback|invoice_series|puesto_migration|main"\.sqlite_master)')
+SMALL = re.compile(r'FROM "(api_key|clock_offset|feed|setback|reconciliation|invoice_series|puesto_migration|main"\.sqlite_master)')
 
 
 class Statements(dict):

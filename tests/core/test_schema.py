@@ -12,6 +12,7 @@ WITHOUT_ACCOUNT = {
     "api_key": "a back end's, which sees every account",
     "clock_offset": "the shop's: one row",
     "feed": "positions run through the accounts: one row",
+    "reconciliation": "a provider's books run through the accounts: a row per provider",
     "invoice_series": "numbers run through the accounts: a row per year",
 }
 
@@ -45,4 +46,4 @@ def test_every_table_carries_its_account():
 def test_only_what_nobody_has_claimed_or_sent_a_key_for_may_have_no_account():
     optional = {table._meta.table_name for table in schema.TABLES if "account" in table._meta.fields and table.account.null}
 
-    assert optional == {"cart", "cart_line", "idempotency_key", "payment_webhook_event"}
+    assert optional == {"cart", "cart_line", "difference", "idempotency_key", "payment_webhook_event"}

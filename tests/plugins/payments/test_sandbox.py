@@ -59,6 +59,16 @@ class TestSandbox(PaymentProviderContract):
     def provider(self, tmp_path):
         return sandbox(tmp_path, slow_seconds=0.05)
 
+    def refund_outside(self, provider, request, result, amount):
+        provider.dashboard.refund(request.payment_id, amount.amount)
+
+    def dispute(self, provider, request, result, status):
+        if status == "opened":
+            provider.dashboard.open_dispute(request.payment_id)
+        else:
+            [dispute] = provider.retrieve_payment(reference(request, result)).disputes
+            provider.dashboard.close_dispute(dispute.provider_ref, status)
+
     # --- tokens
 
     def test_only_insufficient_funds_may_work_later(self, provider):

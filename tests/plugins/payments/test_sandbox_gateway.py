@@ -93,6 +93,23 @@ class TestSandboxOverHttp(PaymentProviderContract):
         signature = sign(WEBHOOK_SECRETS[1 if old_secret else 0], event_id, timestamp, body)
         return {"webhook-id": event_id, "webhook-timestamp": timestamp, "webhook-signature": signature}, body
 
+    def refund_outside(self, provider, request, result, amount):
+        self.dashboard("refunds", payment=request.payment_id, amount=amount.amount)
+
+    def dispute(self, provider, request, result, status):
+        if status == "opened":
+            self.dashboard("disputes", payment=request.payment_id)
+        else:
+            [dispute] = provider.retrieve_payment(reference(request, result)).disputes
+            self.dashboard(f"disputes/{dispute.provider_ref}/close", status=status)
+
+    def dashboard(self, what, **body):
+        assert self.gateway.call("POST", f"/dashboard/{what}", json=body).is_success
+
+    @pytest.fixture(autouse=True)
+    def _know_the_gateway(self, gateway):
+        self.gateway = gateway
+
     # --- tokens that behave at the gateway
 
     def test_a_slow_token_is_answered_late(self, provider):
