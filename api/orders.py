@@ -78,6 +78,9 @@ class PaymentOut(Answer):
     disputes = fields.List(fields.Nested(DisputeOut), required=True)
     method = fields.Nested(PaidWithOut, required=True, allow_none=True)
     error = fields.Nested(PaymentErrorOut, required=True, allow_none=True)
+    instructions = fields.Dict(
+        keys=fields.String(), required=True, allow_none=True, metadata={"description": "what the buyer needs to pay an open invoice"}
+    )
 
 
 class OrderOut(TotalsOut):

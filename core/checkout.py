@@ -165,7 +165,7 @@ def _check_attempt(engine: Engine, quote: Quote, payment: PaymentChoice, purchas
             able=", ".join(able) or "no provider",
             provider=payment.provider[:64],
         )
-    if find_provider(engine, payment.provider).capabilities.on_terms and not purchase_order:
+    if find_provider(engine, payment.provider).capabilities.purchase_order and not purchase_order:
         raise ValidationFailed("Payment on terms needs the buyer's purchase_order.", pointer="/purchase_order")
 
 

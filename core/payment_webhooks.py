@@ -1,4 +1,5 @@
-"""The inbox of payment webhooks: what a provider tells of its own accord is stored before it is acted on, each event once.
+"""The inbox of payment webhooks: what a provider tells of its own accord is stored before it is acted on, each event once; so is what
+a provider in this process hears by itself.
 
 An event is news, not the truth: it may be late, doubled, out of order, or come before the provider's call has answered. So the
 provider is asked how things stand, and its answer is written by the same `settle` that the checkout call, the buyer's return and
@@ -8,7 +9,7 @@ recovery use.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 
@@ -74,6 +75,21 @@ def receive(engine: Engine, provider_name: str, headers: Mapping[str, str], body
     if provider is None or not provider.capabilities.webhooks:
         raise Missing("There is no payment provider {name} that takes webhooks.", name=provider_name[:64])
     for event in _read(engine, provider, headers, body):
+        store(engine, provider, event)
+    engine.jobs.nudge()
+
+
+def report(engine: Engine, provider_name: str, events: Sequence[ProviderEvent]) -> None:
+    """Put events into the inbox that a plugin of this process has for its own provider; those that are there already are left alone.
+
+    Raises LookupError for a provider that is not there, TypeError for what is no event: then nothing is stored.
+    """
+    provider = engine.providers.get(provider_name)
+    if provider is None:
+        raise LookupError(f"there is no payment provider {provider_name}")
+    if not fits(list(events), list[ProviderEvent]):
+        raise TypeError(f"{provider_name} reports what stands for no events")
+    for event in events:
         store(engine, provider, event)
     engine.jobs.nudge()
 

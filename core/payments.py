@@ -405,7 +405,7 @@ def _keep_method(engine: Engine, payment: Payment, saved: SavedMethod | None) ->
 
 def payment_document(payment: Payment) -> dict[str, Any]:
     """What may be shown of a payment: no token, no reference."""
-    shown = payment.shown_method
+    shown, action = payment.shown_method, payment.action
     return {
         "id": payment.id,
         "provider": payment.provider,
@@ -418,6 +418,7 @@ def payment_document(payment: Payment) -> dict[str, Any]:
         "lost": to_json(Money(payment.lost, payment.currency)),
         "method": {"brand": shown["brand"], "last4": shown["last4"]} if shown else None,
         "error": payment.error,
+        "instructions": action["data"] if action and action["type"] == "display" else None,
     }
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from core.access import sweep_tokens
 from core.carts import sweep_carts
 from core.engine.deliveries import drain
 from core.engine.engine import Engine
 from core.engine.idempotency import sweep
-from core.payment_webhooks import apply_events, sweep_events
+from core.payment_webhooks import apply_events, report, sweep_events
 from core.reconciliation import reconcile_due
 from core.recovery import recover
 from core.renewals import renew_due
@@ -19,8 +21,9 @@ PROMPT = (apply_events, drain)
 
 
 def equip(engine: Engine) -> None:
-    """Tell the engine's jobs what a round consists of, and what a nudge is for."""
+    """Tell the engine's jobs what a round consists of, and what a nudge is for; and its plugins where their events go."""
     engine.jobs.round, engine.jobs.prompt = ROUND, PROMPT
+    engine.inbox = partial(report, engine)
 
 
 def run_round(engine: Engine) -> None:

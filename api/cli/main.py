@@ -21,6 +21,7 @@ from api.cli.shop import get_ready
 from api.cli.worker import worker
 from core.engine.engine import Engine
 from core.errors import PuestoError
+from core.worker import equip
 
 
 class Commands(click.Group):
@@ -45,6 +46,7 @@ def of_plugins(ctx: click.Context) -> dict[str, click.Command]:
     """What `plugin_commands` finds, looked up once in a run; their engine is closed at its end."""
     if "plugin commands" not in ctx.meta:
         engine = Engine()
+        equip(engine)
         ctx.call_on_close(engine.close)
         ctx.meta["plugin commands"] = plugin_commands(engine)
     found: dict[str, click.Command] = ctx.meta["plugin commands"]

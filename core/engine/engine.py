@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +19,7 @@ from core.engine.plugins import (
     FoundPlugin,
     PluginInfo,
     Plugins,
+    Report,
     build_plugin,
     choose_plugins,
     declared_hooks,
@@ -30,6 +31,7 @@ from core.engine.settings import load_settings
 from core.engine.sqlite import Sqlite
 from core.engine.tables import collect_tables
 from core.errors import PuestoError, SettingsInvalid
+from core.hooks.payments import ProviderEvent
 
 
 class ClockOffset(Row):
@@ -56,6 +58,7 @@ class Engine:
     plugins:  further plugins by name, beside the installed ones: modules, or classes made with a PluginContext.
 
     `providers` are all payment providers by name; `offered` the names of those that new payments go to, the preferred one first.
+    `inbox` is where events go that a plugin reports; `core.worker` sets it.
 
     Raises SettingsInvalid, in one line that names what is wrong, or PluginFailed where a plugin fails as it registers.
     """
@@ -68,13 +71,14 @@ class Engine:
         self.clock: Clock = clock or (TestClock() if self.sandbox else SystemClock())
         self.db = open_database(self.settings["database"])
         self.jobs = Jobs(self)
+        self.inbox: Report | None = None
         self.plugins = Plugins()
         found = find_plugins() | {name: _given(name, plugin) for name, plugin in (plugins or {}).items()}
         for error in misnamed_plugins(found, self.settings).values():
             raise error
         hooks, rows = AskHooks(self.plugins), PluginDatabase(self.db)
         for name in choose_plugins(found, self.settings):
-            self.plugins.register(name, build_plugin(found[name], self.settings, self.clock, self.data_root, hooks, rows))
+            self.plugins.register(name, build_plugin(found[name], self.settings, self.clock, self.data_root, hooks, rows, self._report))
         self.plugins.finish()
         self.products: Registry = collect_products(self.plugins)
         self.providers = collect_providers(self.plugins)
@@ -88,6 +92,11 @@ class Engine:
             return Path(self.settings["data"])
         path = Path(self.db.path) if isinstance(self.db, Sqlite) else Path("puesto")
         return path.with_name(f"{path.stem}-data")
+
+    def _report(self, provider: str, events: Sequence[ProviderEvent]) -> None:
+        if self.inbox is None:
+            raise RuntimeError("a plugin reports once the engine has started")
+        self.inbox(provider, events)
 
     # --- the movable clock of a sandbox
 

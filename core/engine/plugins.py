@@ -31,7 +31,7 @@ from core.hooks import PROJECT, HookPolicy
 from core.hooks.carts import CartHooks
 from core.hooks.engine import EngineHooks
 from core.hooks.orders import OrderHooks
-from core.hooks.payments import PaymentHooks
+from core.hooks.payments import PaymentHooks, ProviderEvent
 from core.hooks.products import ProductHooks
 from core.hooks.subscriptions import SubscriptionHooks
 from core.hooks.tax import TaxHooks
@@ -40,6 +40,12 @@ ENTRY_POINT_GROUP = "puesto"
 HOOK_KINDS = (CartHooks, ProductHooks, PaymentHooks, TaxHooks, OrderHooks, SubscriptionHooks, EngineHooks)
 log = logging.getLogger("puesto.plugins")
 T = TypeVar("T")
+# How events of a provider, named first, reach the inbox.
+Report = Callable[[str, Sequence[ProviderEvent]], None]
+
+
+def nobody_hears(provider: str, events: Sequence[ProviderEvent]) -> None:
+    """Where events go while a plugin is only tried out."""
 
 
 class NoSettings(Schema):
@@ -80,6 +86,14 @@ class PluginContext:
     db: PluginDatabase = field(repr=False)
     _clock: Clock = field(repr=False)
     _data_root: Path = field(repr=False)
+    _report: Report = field(repr=False, default=nobody_hears)
+
+    def report(self, provider: str, events: Sequence[ProviderEvent]) -> None:
+        """Tell what has happened to payments of a provider that this plugin brings, where the news comes to the plugin itself.
+
+        The events go where webhooks go: each is stored once, by its event id, and then the engine asks `retrieve_payment`.
+        """
+        self._report(provider, events)
 
     def now(self) -> datetime:
         """This instant in UTC: the engine's clock, which can be moved in sandbox mode."""
@@ -318,7 +332,13 @@ def choose_plugins(found: Mapping[str, FoundPlugin], settings: Mapping[str, Any]
 
 
 def build_plugin(
-    found: FoundPlugin, settings: Mapping[str, Any], clock: Clock, data_root: Path, hooks: AskHooks, db: PluginDatabase
+    found: FoundPlugin,
+    settings: Mapping[str, Any],
+    clock: Clock,
+    data_root: Path,
+    hooks: AskHooks,
+    db: PluginDatabase,
+    report: Report = nobody_hears,
 ) -> object:
     """Load a plugin and check its settings: a module stands for itself, a class is made with its PluginContext.
 
@@ -333,7 +353,7 @@ def build_plugin(
         return target
     make: Callable[[PluginContext], object] = target
     try:
-        return make(PluginContext(found.name, own, settings["mode"], base_url_of(settings), hooks, db, clock, data_root))
+        return make(PluginContext(found.name, own, settings["mode"], base_url_of(settings), hooks, db, clock, data_root, report))
     except (Exception, SystemExit) as error:
         raise SettingsInvalid("plugin {name} can't be started: {error}", name=found.name, error=_in_one_line(error, own)) from error
 

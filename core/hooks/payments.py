@@ -68,6 +68,7 @@ class Capabilities:
     save_method:    can store a method (and `off_session`: charge it later with nobody present).
     async_settlement: a payment may be `processing` for days before it is known to be captured or to have failed.
     on_terms:       the seller grants credit: `authorized` completes the order and the invoice stays open until it is paid.
+    purchase_order: takes no order without the buyer's purchase-order number.
     webhooks:       tells of its own accord what became of a payment: `parse_webhook`.
     list_changes:   can be asked for the same news: refunds and disputes that were begun at the provider.
     sandbox:        moves no money: for tests, and refused in live mode.
@@ -88,6 +89,7 @@ class Capabilities:
     off_session: bool = False
     async_settlement: bool = False
     on_terms: bool = False
+    purchase_order: bool = False
     webhooks: bool = False
     list_changes: bool = False
     sandbox: bool = False
@@ -187,7 +189,8 @@ class Action:
     """The further step of the buyer.
 
     type: `redirect`: send the buyer to `url`; they come back to the request's return_url. `client_sdk`: hand `data` to the provider's
-          script in the buyer's browser, then confirm. `display`: show `data`, such as the account to send money to.
+          script in the buyer's browser, then confirm. `display`: show `data`, such as the account to send money to: names and texts,
+          and an amount as {amount, currency}. With `authorized` on terms it says how the buyer pays the open invoice.
     data: JSON-safe, and for the buyer's eyes.
     """
 

@@ -40,7 +40,7 @@ class InvoiceTerms(PaymentProvider):
     """
 
     name = "invoice_terms"
-    capabilities = Capabilities(on_terms=True, refund=True, partial_refund=True)
+    capabilities = Capabilities(on_terms=True, purchase_order=True, refund=True, partial_refund=True)
 
     def __init__(self, context: PluginContext) -> None:
         self._context = context

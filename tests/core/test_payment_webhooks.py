@@ -2,18 +2,20 @@
 
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from core.errors import Missing, PluginFailed, Unauthorized
+from core.engine.engine import Engine
+from core.engine.settings import CoreSettings, check_settings
+from core.errors import Missing, PluginFailed, SettingsInvalid, Unauthorized
 from core.invoices import Invoice
 from core.orders import Order
 from core.payment_webhooks import LIFETIME, MAX_ATTEMPTS, PaymentWebhookEvent, apply_events, receive
 from core.payments import Payment, Refund, reference
 from core.refunds import write_refund
 from plugins.payments.sandbox_webhooks import parse, sign
-from puesto import ProviderUnavailable, RefundResult, eur, hookimpl
+from puesto import ProviderEvent, ProviderUnavailable, RefundResult, eur, hookimpl
 from tests.core.gateway import Gateway, GatewayPlugin, answers, raises
 from tests.plugins.payments.gateway import WEBHOOK_SECRETS
 
@@ -330,3 +332,54 @@ def test_what_is_done_or_nobodys_is_kept_for_a_month(shop, gateway):
     shop.run()
 
     assert (kept, inbox(shop)) == (2, [])
+
+
+# --- what a plugin of this process reports of its own provider
+
+
+def told(payment, event_id="evt_1"):
+    return ProviderEvent(event_id, "payment.captured", payment, None, None, eur("14.52"), datetime(2026, 3, 1, 12, tzinfo=UTC))
+
+
+class Reporting(GatewayPlugin):
+    """Hands its context out, as a command of the plugin would use it."""
+
+    def __init__(self, context):
+        super().__init__(context)
+        self.context = Reporting.context = context
+
+
+def test_what_a_plugin_reports_is_stored_once_and_its_provider_is_asked(open_shop):
+    shop = open_shop(plugins={"sandbox": Reporting})
+    order = shop.order(shop.cart(SEAT))
+    payment = order["payment"]["id"]
+    shop.engine.providers["sandbox"].calls.clear()
+
+    for _ in range(2):
+        Reporting.context.report("sandbox", [told(payment), told("pay_0", "evt_2")])
+    shop.run()
+
+    assert inbox(shop) == [("evt_1", "done", 1, None), ("evt_2", "parked", 0, "no payment of this shop")]
+    assert shop.engine.providers["sandbox"].calls == ["retrieve_payment"]
+
+
+@pytest.mark.parametrize(
+    ("provider", "events", "error"),
+    [("nobody", [], LookupError), ("sandbox", ["evt_1"], TypeError), ("sandbox", [told(None), None], TypeError)],
+)
+def test_a_report_that_makes_no_sense_stores_nothing(open_shop, provider, events, error):
+    shop = open_shop(plugins={"sandbox": Reporting})
+
+    with pytest.raises(error):
+        Reporting.context.report(provider, events)
+
+    assert inbox(shop) == []
+
+
+def test_a_plugin_can_not_report_while_it_is_made():
+    class Hasty:
+        def __init__(self, context):
+            context.report("sandbox", [])
+
+    with pytest.raises(SettingsInvalid, match="a plugin reports once the engine has started"):
+        Engine(check_settings(CoreSettings(), {}), plugins={"hasty": Hasty})

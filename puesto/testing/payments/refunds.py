@@ -49,5 +49,5 @@ class RefundCases(Kit):
         provider.refund_payment(refund)
 
         found = provider.retrieve_payment(reference(request, result))
-        assert replace(found, refunds=()) == result
+        assert replace(found, refunds=(), action=None) == replace(result, action=None)  # on terms there may be less to pay now
         assert [(each.refund_id, each.amount) for each in found.refunds] in ([], [(refund.refund_id, refund.amount)])

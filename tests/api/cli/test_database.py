@@ -31,8 +31,9 @@ def test_upgrade_makes_the_database_once(puesto):
 
     upgraded = puesto("db", "upgrade")
 
-    assert before == [["core", name, "missing"] for name in CORE] + [["email", "0001_messages", "missing"]]
-    assert upgraded.stdout.splitlines() == [f"applied {name}" for name in [*CORE, "email/0001_messages"]]
+    plugins = [("bank_transfer", "0001_ledger"), ("email", "0001_messages")]
+    assert before == [["core", name, "missing"] for name in CORE] + [[plugin, name, "missing"] for plugin, name in plugins]
+    assert upgraded.stdout.splitlines() == [f"applied {name}" for name in [*CORE, *(f"{plugin}/{name}" for plugin, name in plugins)]]
     assert puesto("db", "upgrade").stdout == "up to date\n"
     assert [row[:2] for row in rows(puesto("db", "status").stdout)] == [row[:2] for row in before]
     assert "missing" not in puesto("db", "status").stdout

@@ -72,7 +72,7 @@ def test_help_needs_no_database(puesto, till):
     told = puesto("till", "--help")
 
     assert (told.exit_code, told.stderr, "Keep a note." in told.stdout) == (0, "", True)
-    assert puesto("db", "status").stdout.count("missing") == len(CORE) + len(("email", "till"))
+    assert puesto("db", "status").stdout.count("missing") == len(CORE) + len(("bank_transfer", "email", "till"))
 
 
 def test_its_time_is_that_of_a_moved_clock(puesto, till):

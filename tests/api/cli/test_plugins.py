@@ -36,6 +36,14 @@ def test_the_table_shows_source_order_and_hooks(puesto):
     assert " no - " in found["email"]
 
 
+def test_a_plugin_says_of_itself_what_it_does_not_do(puesto):
+    account = {"IBAN": "ES9121000418450200051332", "ACCOUNT_NAME": "Acme"}
+    silent = listed(puesto, **{f"PUESTO_PLUGINS__BANK_TRANSFER__{name}": value for name, value in account.items()})
+
+    assert listed(puesto)["bank_transfer"].endswith("rests until plugins.bank_transfer.iban is set")
+    assert silent["bank_transfer"].endswith(" -")
+
+
 def test_looking_leaves_nothing_behind(puesto, tmp_path):
     puesto("plugins")
     puesto("plugins", "check")
