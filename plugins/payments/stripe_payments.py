@@ -53,12 +53,14 @@ class Method:
     """A kind of payment method, in Stripe's words.
 
     confirm: further parameters of what confirms a payment, or a setup, with it. manual: those of one whose money is only set aside.
+    mandate: what says that the buyer has agreed to be debited. None: this kind needs no mandate.
     """
 
     type: str
     capabilities: Capabilities
     confirm: Mapping[str, Any] = field(default_factory=dict)
     manual: Mapping[str, Any] = field(default_factory=dict)
+    mandate: Mapping[str, Any] | None = None
 
 
 class StripeProvider(PaymentProvider):
@@ -91,7 +93,7 @@ class StripeProvider(PaymentProvider):
     def save_method(self, request: PaymentRequest) -> PaymentResult:
         params = {
             **self._common(request),
-            **_how(request),
+            **self._how(request),
             "confirm": True,
             "usage": "off_session",
             "return_url": request.return_url,
@@ -203,7 +205,7 @@ class StripeProvider(PaymentProvider):
 
     def _confirm(self, intent: Shape, request: PaymentRequest) -> dict[str, Any]:
         """Charge. What Stripe declines is an error in its eyes, and carries the intent."""
-        params = {**_how(request), **self._method.confirm, "return_url": request.return_url, "expand": EXPAND}
+        params = {**self._how(request), **self._method.confirm, "return_url": request.return_url, "expand": EXPAND}
         if not request.on_session:
             del params["return_url"]
             params["off_session"] = True
@@ -213,6 +215,15 @@ class StripeProvider(PaymentProvider):
         customer = request.method.rpartition("/")[0] if request.method else customer_of(self._api, request.customer)
         metadata = {"payment_id": request.payment_id, "provider": self.name}
         return {"customer": customer, "payment_method_types": [self._method.type], "metadata": metadata}
+
+    def _how(self, request: PaymentRequest) -> dict[str, Any]:
+        """What pays: a stored method, which has its mandate, or what the browser got: a PaymentMethod, or a ConfirmationToken."""
+        if request.method is not None:
+            return {"payment_method": request.method.rpartition("/")[2]}
+        if (request.token or "").startswith("ctoken_"):
+            return {"confirmation_token": request.token}
+        mandate = {"mandate_data": self._method.mandate} if self._method.mandate else {}
+        return {"payment_method": request.token, **mandate}
 
     def _find(self, payment: PaymentReference) -> dict[str, Any]:
         """The intent of a payment as it stands now. Raises PaymentUnknown."""
@@ -254,14 +265,6 @@ class StripeProvider(PaymentProvider):
         if (charge.get("refunds") or {}).get("has_more"):
             intent = {**intent, "latest_charge": {**charge, "refunds": {"data": list(self._api.pages(self._v1.refunds.list, whose))}}}
         return payment_result(intent, publishable_key=key, disputes=disputes)
-
-
-def _how(request: PaymentRequest) -> dict[str, Any]:
-    """What pays: a stored method, or what the buyer's browser got from Stripe: a PaymentMethod, or a ConfirmationToken (`ctoken_`)."""
-    if request.method is not None:
-        return {"payment_method": request.method.rpartition("/")[2]}
-    kind = "confirmation_token" if (request.token or "").startswith("ctoken_") else "payment_method"
-    return {kind: request.token}
 
 
 def _decline(refused: StripeRefused, currency: str) -> PaymentResult:

@@ -67,6 +67,7 @@ def payment_result(intent: Shape, *, publishable_key: str | None = None, dispute
         action=_action(intent, publishable_key) if status == "requires_action" else None,
         error=_failure(intent.get("last_payment_error")) if status == "declined" else None,
         saved_method=_saved(intent) if intent.get("setup_future_usage") and intent["status"] in WAITING - {"requires_action"} else None,
+        data=_mandate(intent),
         captured=Money(taken, currency) if 0 < taken < held else None,
         refunds=tuple(provider_refund(refund) for refund in _refunds(intent)),
         disputes=tuple(dispute_of(dispute) for dispute in disputes or ()),
@@ -158,6 +159,14 @@ def _saved(intent: Shape) -> SavedMethod | None:
     shown = method.get(kind) or {}
     expires = f"{shown['exp_year']}-{shown['exp_month']:02}" if shown.get("exp_year") else None
     return SavedMethod(f"{customer}/{method['id']}", shown.get("brand") or kind, shown.get("last4") or "", expires)
+
+
+def _mandate(intent: Shape) -> dict[str, Any]:
+    """What the debtor's bank is shown as the reason of a debit."""
+    charge = intent.get("latest_charge")
+    details = (charge.get("payment_method_details") or {}) if isinstance(charge, Mapping) else {}
+    mandate = (details.get("sepa_debit") or {}).get("mandate")
+    return {"mandate": mandate} if mandate else {}
 
 
 def _refunds(intent: Shape) -> list[Shape]:

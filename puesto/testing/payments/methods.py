@@ -13,7 +13,7 @@ class MethodCases(Kit):
         stored = provider.save_method(self.request(amount=self.amount(0)))
         assert (stored.status, stored.amount.amount) == ("captured", 0)
         assert stored.saved_method is not None
-        request, result = self.pay(provider, token=None, method=stored.saved_method.reference)
+        request, result = self.paid(provider, token=None, method=stored.saved_method.reference)
 
         assert (result.status, result.amount) == (settled(provider), request.amount)
 
@@ -28,14 +28,14 @@ class MethodCases(Kit):
 
         _, first = self.paid(provider, save_method=True)
         assert first.saved_method is not None
-        _, second = self.pay(provider, token=None, method=first.saved_method.reference)
+        _, second = self.paid(provider, token=None, method=first.saved_method.reference)
 
         assert (first.status, second.status) == (settled(provider), settled(provider))
 
     def test_a_stored_method_pays_with_nobody_there(self, provider: PaymentProvider) -> None:
         self.need(provider, "off_session")
 
-        _, result = self.pay(provider, token=None, method=self.store(provider), on_session=False)
+        _, result = self.paid(provider, token=None, method=self.store(provider), on_session=False)
 
         assert (result.status, result.amount) == (settled(provider), self.amount())
 

@@ -7,15 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
+import pytest
 import stripe
 
 from api.cli.running import free_port
 from core.engine.clock import TestClock
 from core.engine.plugins import AskHooks, Plugins
 from plugins.payments.stripe import StripePlugin
+from plugins.payments.stripe_events import TYPES
 from puesto import PluginContext
 from tests.plugins.contexts import NO_ROWS
 
@@ -37,6 +39,12 @@ def running_localstripe() -> Iterator[str]:
         process.kill()
         process.stdout.close()
         process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def localstripe() -> Iterator[str]:
+    with running_localstripe() as address:
+        yield address
 
 
 def stripe_plugin(
@@ -70,3 +78,31 @@ def decide(result: Any, decision: str, address: str) -> None:
     """What the buyer does with the further step."""
     assert result.action is not None
     ask(address, "POST", f"/_config/bank/{result.provider_ref}", params={"decision": decision})
+
+
+class OnLocalstripe:
+    """What happens outside the provider, for the conformance kit."""
+
+    secrets: ClassVar = [SECRET_KEY, *WEBHOOK_SECRETS]
+    address: str
+
+    @pytest.fixture(autouse=True)
+    def server(self, localstripe: str) -> None:
+        self.address = localstripe
+
+    def webhook(self, provider: Any, request: Any, result: Any, *, type: str | None = None, old_secret: bool = False) -> Any:
+        """The youngest event of the payment, as localstripe has it."""
+        params = {"created[gte]": 0, "limit": 100} | {f"types[{number}]": each for number, each in enumerate(TYPES)}
+        events = ask(self.address, "GET", "/v1/events", params=params)["data"]
+        event = next(event for event in events if event["data"]["object"]["id"] == result.provider_ref)
+        return signed(event | ({"type": type} if type else {}), WEBHOOK_SECRETS[old_secret])
+
+    def money_arrives(self, provider: Any, request: Any, result: Any) -> None:
+        ask(self.address, "POST", f"/_config/settle/{result.provider_ref}")
+
+    def refund_outside(self, provider: Any, request: Any, result: Any, amount: Any) -> None:
+        ask(self.address, "POST", "/v1/refunds", data={"payment_intent": result.provider_ref, "amount": amount.amount})
+
+    def dispute(self, provider: Any, request: Any, result: Any, status: str) -> None:
+        params = {"status": "needs_response" if status == "opened" else status}
+        ask(self.address, "POST", f"/_config/dispute/{result.provider_ref}", params=params)

@@ -7,6 +7,7 @@ added here, by Stripe's documentation, in classes that take the place of its own
 - PaymentIntents that are made first and confirmed later, off session and on, by redirect or script, captured in parts
 - the test payment methods and the decline codes that Stripe names; methods that can't be used once they are detached
 - the search of customers, lists by customer, the newest first
+- SEPA debits that stay `processing` until a test settles them, with their mandates
 - refunds no larger than what is left; disputes; events the newest first
 
 So tests against it say that the SDK, the requests and the flow are right; whether Stripe's own answers look so is
@@ -49,6 +50,8 @@ class PaymentMethod(resources.PaymentMethod):
 
     @classmethod
     def _api_retrieve(cls, id):
+        if id.startswith("pm_iban_"):  # ours: any IBAN as a token
+            return cls(type="sepa_debit", sepa_debit={"iban": id.removeprefix("pm_iban_")})
         if id not in TEST_METHODS:
             found = resources.store.get(f"payment_method:{id}")
             if found is None:
@@ -82,6 +85,12 @@ class Intent:
         if method._worn or method.customer not in (None, self.customer):
             raise refuse(400, None, "It was detached, or is another customer's. It may not be used again.", param="payment_method")
         return method
+
+    def _check_mandate(self, method, mandate):
+        if method.type not in self.payment_method_types:
+            raise refuse(400, "payment_intent_invalid_parameter", "Another type of payment method.", param="payment_method")
+        if method.type == "sepa_debit" and mandate is None and not getattr(method, "_set_up", False):
+            raise refuse(400, "payment_intent_mandate_invalid", "A mandate is required.", param="mandate_data")
 
     def _attempt(self, method, off_session, use_stripe_sdk, return_url):
         """Whether it goes through now; else a step of the buyer is awaited. Raises what Stripe declines."""
@@ -149,12 +158,13 @@ class PaymentIntent(Intent, resources.PaymentIntent):
         return cls(**data)
 
     @classmethod
-    def _api_confirm(cls, id, payment_method=None, off_session=None, use_stripe_sdk=None, return_url=None):
+    def _api_confirm(cls, id, payment_method=None, off_session=None, use_stripe_sdk=None, return_url=None, mandate_data=None):
         intent = cls._api_retrieve(id)
         if intent.status != "requires_payment_method":
             code = "payment_intent_unexpected_state"
             raise refuse(400, code, f"You cannot confirm it: its status is {intent.status}.", payment_intent=intent._export())
         method = intent._check_method(payment_method)
+        intent._check_mandate(method, mandate_data)
         intent.payment_method, intent.last_payment_error = method.id, None
         if intent._attempt(method, off_session, use_stripe_sdk, return_url):
             intent._charge(method)
@@ -163,6 +173,10 @@ class PaymentIntent(Intent, resources.PaymentIntent):
     def _charge(self, method):
         charge = resources.Charge(amount=self.amount, currency=self.currency, customer=self.customer, source=method.id)
         charge.payment_intent, charge.status = self.id, "succeeded"
+        charge.payment_method_details = {"type": method.type}
+        if method.type == "sepa_debit":
+            self._debit(method, charge)
+            return
         charge.captured = self.capture_method != "manual"
         self.latest_charge, self.next_action = charge, None
         self._status = "succeeded" if charge.captured else "requires_capture"
@@ -170,6 +184,27 @@ class PaymentIntent(Intent, resources.PaymentIntent):
         if self.setup_future_usage:
             method.customer, method._set_up = self.customer, True
         resources.Event("payment_intent.succeeded" if charge.captured else "payment_intent.amount_capturable_updated", self)
+
+    def _debit(self, method, charge):
+        charge.status = "pending"
+        charge.payment_method_details[method.type] = {"mandate": f"mandate_{method.id[3:]}"}
+        self.latest_charge, self._status = charge, "processing"
+        if self.setup_future_usage:
+            method.customer, method._set_up = self.customer, True
+        resources.Event("payment_intent.processing", self)
+
+    def _settle(self):
+        """Days later. https://docs.stripe.com/payments/sepa-debit/accept-a-payment#test-integration: what each IBAN does."""
+        iban = PaymentMethod._api_retrieve(self.payment_method)._sepa_debit_iban
+        self.latest_charge.status = "failed" if iban.endswith("3001") else "succeeded"
+        if self.latest_charge.status == "failed":
+            self._fail({"type": "invalid_request_error", "code": "insufficient_funds", "message": "The debit failed."})
+            resources.Event("payment_intent.payment_failed", self)
+            return
+        self._status, self.amount_received = "succeeded", self.amount
+        resources.Event("payment_intent.succeeded", self)
+        if iban.endswith("3002"):
+            resources.Event("charge.dispute.created", Dispute(self, "lost"))
 
     @classmethod
     def _api_capture(cls, id, amount_to_capture=None, final_capture="true", metadata=None):
@@ -195,9 +230,10 @@ class SetupIntent(Intent, resources.SetupIntent):
     status = property(lambda self: self._status, lambda self, value: None)
 
     @classmethod
-    def _api_create(cls, payment_method=None, confirm=None, return_url=None, use_stripe_sdk=None, **data):
+    def _api_create(cls, payment_method=None, confirm=None, return_url=None, use_stripe_sdk=None, mandate_data=None, **data):
         intent = cls(**data)
         method = intent._check_method(payment_method)
+        intent._check_mandate(method, mandate_data)
         intent.payment_method = method.id
         if intent._attempt(method, False, use_stripe_sdk, return_url):
             intent._charge(method)
@@ -239,7 +275,7 @@ class Dispute(resources.StripeObject):
         super().__init__()
         self.amount, self.currency, self.reason, self.status = intent.amount, intent.currency, "fraudulent", status
         self.payment_intent, self.charge, self.metadata = intent.id, intent.latest_charge.id, {}
-        self.payment_method_details = {"type": "card"}
+        self.payment_method_details = {"type": intent.latest_charge.payment_method_details["type"]}
         intent.latest_charge.disputed = True
 
     @classmethod
@@ -284,6 +320,12 @@ async def decide(request: web.Request) -> web.Response:
             intent._charge(method)
         else:
             intent._fail({"type": "invalid_request_error", "code": f"{cls.object}_authentication_failure", "message": "Refused."})
+    return web.json_response({})
+
+
+async def settle(request: web.Request) -> web.Response:
+    """The bank has collected a debit, or not: POST /_config/settle/INTENT."""
+    PaymentIntent._api_retrieve(request.match_info["id"])._settle()
     return web.json_response({})
 
 
@@ -336,6 +378,7 @@ def application() -> web.Application:
     app = web.Application(middlewares=[idempotency, server.error_middleware, server.auth_middleware])
     app.router.add_post("/_config/bank/{id}", decide)
     app.router.add_post("/_config/dispute/{id}", dispute)
+    app.router.add_post("/_config/settle/{id}", settle)
     app.router.add_get("/v1/disputes", server.api_list_all(Dispute, "/v1/disputes"))
     app.router.add_get("/v1/events", server.api_list_all(Event, "/v1/events"))
     app.router.add_get("/v1/customers/search", server.api_extra(search_customers, ""))

@@ -6,17 +6,12 @@ from typing import ClassVar
 
 import pytest
 
-from plugins.payments.stripe_events import TYPES
 from puesto import PaymentError, PaymentUnknown, ProviderMisconfigured, ProviderUnavailable, eur
 from puesto.testing.payments import PaymentProviderContract, lost_reference, reference
 from puesto.testing.payments.scripts import ScriptCases
-from tests.plugins.payments.localstripe import SECRET_KEY, WEBHOOK_SECRETS, ask, decide, running_localstripe, signed, stripe_plugin
+from tests.plugins.payments.localstripe import OnLocalstripe, decide, localstripe, stripe_plugin
 
-
-@pytest.fixture(scope="module")
-def localstripe():
-    with running_localstripe() as address:
-        yield address
+__all__ = ["localstripe"]
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +26,7 @@ def made_with(tmp_path_factory, localstripe):
     return make
 
 
-class TestStripe(PaymentProviderContract):
+class TestStripe(OnLocalstripe, PaymentProviderContract):
     good_token = "pm_card_visa"
     action_token = "pm_card_authenticationRequired"
     refused_action_token = "pm_card_authenticationRefused"
@@ -42,11 +37,6 @@ class TestStripe(PaymentProviderContract):
         "pm_card_chargeDeclinedExpiredCard": "expired_card",
         "pm_card_chargeDeclinedProcessingError": "provider_error",
     }
-    secrets: ClassVar = [SECRET_KEY, *WEBHOOK_SECRETS]
-
-    @pytest.fixture(autouse=True)
-    def server(self, localstripe):
-        self.address = localstripe
 
     @pytest.fixture
     def provider(self, made_with):
@@ -59,19 +49,6 @@ class TestStripe(PaymentProviderContract):
     def buyer_gives_up(self, provider, result):
         decide(result, "refuse", self.address)
         return {"payment_intent": result.provider_ref, "redirect_status": "failed"}
-
-    def webhook(self, provider, request, result, *, type=None, old_secret=False):
-        params = {"created[gte]": 0, "limit": 100} | {f"types[{number}]": each for number, each in enumerate(TYPES)}
-        events = ask(self.address, "GET", "/v1/events", params=params)["data"]
-        event = next(event for event in events if event["data"]["object"]["id"] == result.provider_ref)
-        return signed(event | ({"type": type} if type else {}), WEBHOOK_SECRETS[old_secret])
-
-    def refund_outside(self, provider, request, result, amount):
-        ask(self.address, "POST", "/v1/refunds", data={"payment_intent": result.provider_ref, "amount": amount.amount})
-
-    def dispute(self, provider, request, result, status):
-        params = {"status": "needs_response" if status == "opened" else status}
-        ask(self.address, "POST", f"/_config/dispute/{result.provider_ref}", params=params)
 
     def test_a_key_that_is_good_is_healthy(self, provider):
         provider.check_health()

@@ -114,6 +114,20 @@ def test_codes_of_declines_become_ours(code, decline_code, ours):
     assert payment_error(code, decline_code) == ours
 
 
+def test_a_debit_waits_with_its_mandate_and_may_fail_after_days():
+    """As in a webhook of Stripe's of 2023, where a debit failed: the code is empty, and the charge an id."""
+    charge = {"id": "py_1", "payment_method_details": {"type": "sepa_debit", "sepa_debit": {"last4": "3202", "mandate": "mandate_1"}}}
+    error = {"type": "card_error", "code": "", "decline_code": "generic_decline", "message": "..."}
+
+    waits = intent(status="processing", latest_charge=charge, amount_received=0)
+    failed = intent(
+        status="requires_payment_method", last_payment_error=error, latest_charge="py_1", payment_method=None, amount_received=0
+    )
+
+    assert (waits.status, waits.amount, waits.data) == ("processing", eur(0), {"mandate": "mandate_1"})
+    assert (failed.status, failed.amount, failed.error) == ("declined", eur(0), PaymentError("card_declined", False, "generic_decline"))
+
+
 def test_a_method_kept_for_later_is_charged_as_customer_and_method():
     result = intent(setup_future_usage="off_session")
 
