@@ -6,12 +6,14 @@ import pytest
 
 from core.access import INTERNAL
 from core.checkout import confirm_order
+from core.credit_notes import LineRefund
 from core.engine.idempotency import KeyedRequest
 from core.invoices import Invoice
 from core.orders import Order
 from core.payment_methods import add_method, delete_method, save_at_provider
 from core.payments import GRACE, Payment
 from core.recovery import recover
+from core.refunds import refund_order
 from core.renewals import due_accounts, renew
 from core.seats import check_entitlement
 from core.subscriptions import Subscription, cancel
@@ -345,3 +347,20 @@ def test_without_an_answer_on_tax_nothing_is_charged_and_it_is_tried_again(open_
     shop.run()
 
     assert (status(shop, subscription), len(charged(shop))) == ("active", 2)
+
+
+def test_a_renewal_is_refunded_and_credited_like_any_order(shop):
+    buy(shop)
+    second = shop.buy("rescue-standard")
+    on(shop, "2026-04-01")
+    [order] = renewals(shop)
+    line = next(line["id"] for line in order["lines"] if line["subscription"] == second.id)
+    request = KeyedRequest("test refund", "1", b"")
+
+    back = refund_order(shop.engine, order["id"], INTERNAL, amount=None, lines=[LineRefund(line)], reason="goodwill", request=request)
+
+    [renewed] = [each for each in order["lines"] if each["id"] == line]
+    assert back.body["amount"] == renewed["total"]
+    [note] = shop.engine.db.all(Invoice.select().where(Invoice.kind == "credit_note"))
+    assert (note.total, note.order) == (-renewed["total"]["amount"], order["id"])
+    assert gateway(shop).charges()[-1].refunded == eur(str(renewed["total"]["amount"] / 100))
