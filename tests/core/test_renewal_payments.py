@@ -104,6 +104,7 @@ def test_a_new_method_settles_what_is_past_due_up_to_today(shop):
     assert charged(shop) == [eur("72.60")] * 3
     shown = shop.show(subscription)
     assert (shown["status"], shown["current_period"]) == ("active", {"start": "2026-05-01", "end": "2026-06-01"})
+    assert shop.refresh(subscription).retry_at is None
 
 
 def test_one_method_that_is_refused_after_the_other_is_not_tried_twice(shop):
@@ -115,6 +116,7 @@ def test_one_method_that_is_refused_after_the_other_is_not_tried_twice(shop):
     shop.run()
 
     assert [order["status"] for order in renewals(shop)] == ["failed", "failed"]
+    assert (len(shop.events("subscription.past_due")), len(shop.events("payment.failed"))) == (1, 2)
 
 
 def test_a_method_that_is_stored_while_the_old_one_is_refused_is_tried_at_once(shop):
