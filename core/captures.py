@@ -225,9 +225,10 @@ def _record(engine: Engine, asked: Capture, result: PaymentResult) -> None:
             engine.db.update(payment, problem=None)
         if order.problem != payment.problem:
             engine.db.update(order, problem=payment.problem, version=order.version + 1)
-        note_captured(engine, order, payment)
-        if outcome == "succeeded":
-            _follow(engine, order, payment, capture)
+        if payment_of(engine, order) == payment:  # and no fallback has taken its place: what came twice leaves the order as it is
+            note_captured(engine, order, payment)
+            if outcome == "succeeded":
+                _follow(engine, order, payment, capture)
     if outcome is None:
         raise ProviderTimeout(f"{payment.provider} has taken another amount than it was asked for")
 

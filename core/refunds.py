@@ -80,6 +80,11 @@ def _parts(engine: Engine, order: Order, lines: Sequence[LineRefund], amount: Mo
     return parts
 
 
+def _parts_of_all(engine: Engine, payment: Payment, amount: Money) -> Parts:
+    """Of all lines in proportion; of none where the money came too late, since the invoice is paid otherwise, or there is none."""
+    return {} if payment.problem == "late-payment" else parts_of_amount(engine, payment.order, amount.amount)
+
+
 def write_refund(engine: Engine, payment: Payment, amount: Money | None, reason: str, parts: Parts | None = None) -> Refund:
     """The intent to refund: what it takes is counted as refunded at once, so that two at a time never exceed the payment.
 
@@ -100,7 +105,7 @@ def write_refund(engine: Engine, payment: Payment, amount: Money | None, reason:
         status="created",
         origin="ours",
         reason=reason,
-        parts=parts_of_amount(engine, payment.order, wanted.amount) if parts is None else parts,
+        parts=_parts_of_all(engine, payment, wanted) if parts is None else parts,
         credit_note=None,
         provider_ref=None,
         ask_at=now + GRACE,

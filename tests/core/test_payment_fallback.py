@@ -189,6 +189,27 @@ def test_money_that_the_first_took_although_it_said_it_was_down_goes_back(shop, 
     assert attempts(shop) == [("sandbox", "captured", "late-payment"), ("spare", "captured", None)]
 
 
+def test_money_that_the_first_set_aside_although_it_said_it_was_down_is_let_go(shop, first, second):
+    def set_aside_and_deny(real, *arguments):
+        real(*arguments)
+        raise DOWN
+
+    shop.engine.settings["payments"]["capture"] = "manual"
+    first.instead["initiate_payment"] = set_aside_and_deny
+    order = pay(shop)
+    payment = _payment(shop, "sandbox")
+    settle(shop.engine, payment, first.retrieve_payment(reference(payment)))
+    first.instead.clear()
+
+    shop.clock.move_to(shop.clock.now().replace(hour=13))
+    recover(shop.engine)
+
+    now = shop.engine.db.get(Order, order["id"])
+    assert (now.status, now.problem, shop.engine.db.first(Subscription.select()).status) == ("completed", None, "active")
+    assert attempts(shop) == [("sandbox", "canceled", None), ("spare", "authorized", None)]
+    assert ([charge.status for charge in first.charges()], shop.events("order.voided")) == (["canceled"], [])
+
+
 def test_another_amount_at_the_first_is_for_a_human_and_the_order_stays_complete(shop, first):
     first.instead["initiate_payment"] = raises(DOWN)
     order = pay(shop)
