@@ -50,6 +50,11 @@ def pytest_configure() -> None:
         os.environ["PYTHONPYCACHEPREFIX"] = str(Path(tempfile.gettempdir()) / "puesto-tests-bytecode")
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """What takes long to collect is left alone where its tests would be left out again."""
+    return True if collection_path.name == "test_fuzz_more.py" and config.option.markexpr == "not slow" else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         marker = item.get_closest_marker("only_on")

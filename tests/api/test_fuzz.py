@@ -79,10 +79,3 @@ def with_members(value):
 @settings(max_examples=3, phases=(Phase.generate,), **CALM)
 def test_every_answer_is_one_that_the_document_allows(case):
     call(case)
-
-
-@pytest.mark.slow
-@api.parametrize()
-@settings(max_examples=50, phases=(Phase.explicit, Phase.generate), **CALM)
-def test_every_answer_to_many_more_requests_is_too(case):
-    call(case)

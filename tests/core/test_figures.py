@@ -19,6 +19,8 @@ from core.subscriptions import Subscription
 from plugins.products import gotoassist, gotomeeting, gotowebinar, rescue
 from puesto.testing.shop import START
 
+pytestmark = pytest.mark.only_on("sqlite", reason="figures are worked out in Python, and each example has a database of its own")
+
 PLANS = {
     plan.id: plan
     for module in (gotoassist, gotomeeting, gotowebinar, rescue)
@@ -122,10 +124,8 @@ def check_invoice(shop, order):
     assert (invoice["kind"] == "credit_note") == (amount(invoice, "total") < 0)
 
 
-@pytest.mark.only_on("sqlite", reason="figures are worked out in Python, and each example has a database of its own")
-@settings(max_examples=40)
-@given(st.lists(purchase(), min_size=1, max_size=8), st.sampled_from(BUYERS), st.sampled_from(["EUR", "USD", "GBP"]))
-def test_what_is_quoted_is_ordered_charged_and_invoiced_and_adds_up(new_shop, lines, buyer, currency):
+def buy(new_shop, lines, buyer, currency):
+    """What is quoted is ordered, charged and invoiced, and adds up."""
     with another(new_shop) as shop:
         cart = shop.cart(*lines, account=shop.open_account(currency=currency, **buyer))
 
@@ -166,10 +166,8 @@ def paid(total, credit):
     return used, max(total, 0) - used
 
 
-@pytest.mark.only_on("sqlite", reason="figures are worked out in Python, and each example has a database of its own")
-@settings(max_examples=40)
-@given(life())
-def test_a_subscription_costs_what_its_days_were_worth_whatever_is_changed(new_shop, story):
+def live(new_shop, story):
+    """A subscription costs what its days were worth."""
     began, bought, changes = story
     with another(new_shop) as shop:
         today = FIRST_DAY + timedelta(days=began)
@@ -200,3 +198,34 @@ def test_a_subscription_costs_what_its_days_were_worth_whatever_is_changed(new_s
         left = Fraction(subscription.term_amount * (subscription.period_end - today).days, subscription.term.period.days)
         shares = [step for order in orders for step in order["lines"][0]["explanation"] if step["denominator"]]
         assert abs(total_of(orders, "net") - used - left) <= Fraction(len(shares), 2)
+
+
+PURCHASES = (st.lists(purchase(), min_size=1, max_size=8), st.sampled_from(BUYERS), st.sampled_from(["EUR", "USD", "GBP"]))
+
+
+@settings(max_examples=20)
+@given(*PURCHASES)
+def test_what_is_quoted_is_ordered_charged_and_invoiced_and_adds_up(new_shop, lines, buyer, currency):
+    buy(new_shop, lines, buyer, currency)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@settings(max_examples=100)
+@given(*PURCHASES)
+def test_many_more_purchases_add_up(new_shop, lines, buyer, currency):
+    buy(new_shop, lines, buyer, currency)
+
+
+@settings(max_examples=20)
+@given(life())
+def test_a_subscription_costs_what_its_days_were_worth_whatever_is_changed(new_shop, story):
+    live(new_shop, story)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@settings(max_examples=100)
+@given(life())
+def test_many_more_subscriptions_cost_what_their_days_were_worth(new_shop, story):
+    live(new_shop, story)
