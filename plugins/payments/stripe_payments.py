@@ -1,7 +1,8 @@
 """Payments on a Stripe account, by one kind of payment method: PaymentIntents, SetupIntents, Customers, refunds.
 
 A payment is made in two requests, each with a key of its own: one makes the PaymentIntent, the next confirms it, which charges. So one
-that the engine asks about and that was never confirmed can be canceled, and then it is certain that nothing will be charged. Stripe keeps
+that the engine asks about and that was never confirmed can be abandoned: then it is certain that nothing will be charged by it, however
+late a request comes through, and who tries again under the same key makes another. Stripe keeps
 keys for 24 hours (https://docs.stripe.com/api/idempotent_requests); whatever may be repeated later is looked up by our ids, which
 are in the metadata of what we make. Lists are used for that, not the search: it lags behind by minutes
 (https://docs.stripe.com/search#data-freshness).
@@ -12,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import count
 from typing import Any
 
 from plugins.payments.stripe_client import StripeApi, StripeRefused
@@ -41,6 +43,7 @@ from puesto import (
     RefundResult,
 )
 
+ABANDONED = "abandoned"
 EXPAND = ["payment_method", "latest_charge.refunds"]
 # https://docs.stripe.com/currencies#three-decimal: what is sent must end in a zero.
 THREE_DECIMALS = {"BHD", "JOD", "KWD", "OMR", "TND"}
@@ -113,7 +116,8 @@ class StripeProvider(PaymentProvider):
     def retrieve_payment(self, payment: PaymentReference) -> PaymentResult:
         intent = self._find(payment)
         if never_confirmed(intent):
-            self._cancel(intent)
+            intent = self._cancel(intent, ABANDONED)
+        if _is_abandoned(intent):
             raise PaymentUnknown(f"{payment.payment_id} was never confirmed, and can't be any more")
         return self._result(intent, payment.amount.currency)
 
@@ -194,22 +198,28 @@ class StripeProvider(PaymentProvider):
             params |= self._method.manual
         if request.save_method and request.method is None:
             params["setup_future_usage"] = "off_session"
-        intent, replayed = self._api.answer(self._v1.payment_intents.create, params, key=request.idempotency_key)
-        try:
-            intent = self._confirm(intent, request)
-        except StripeRefused as refused:
-            if refused.intent is None:
-                raise
-            return self._fresh(intent)
-        return self._fresh(intent) if replayed else intent
+        for number in count():
+            key = f"{request.idempotency_key}-{number}" if number else request.idempotency_key
+            intent, repeated = self._api.answer(self._v1.payment_intents.create, params, key=key)
+            confirmed = self._confirm(intent, request)
+            now = self._fresh(intent) if repeated or confirmed is None else confirmed
+            # Ours was abandoned while we were on our way: we are late, and nobody waits. An earlier one was: we are asked once more.
+            if not (repeated and _is_abandoned(now)):
+                return now
+        raise AssertionError("count() does not end")
 
-    def _confirm(self, intent: Shape, request: PaymentRequest) -> dict[str, Any]:
-        """Charge. What Stripe declines is an error in its eyes, and carries the intent."""
+    def _confirm(self, intent: Shape, request: PaymentRequest) -> dict[str, Any] | None:
+        """Charge. None: Stripe has declined, or the intent is beyond that; how it stands says which."""
         params = {**self._how(request), **self._method.confirm, "return_url": request.return_url, "expand": EXPAND}
         if not request.on_session:
             del params["return_url"]
             params["off_session"] = True
-        return self._api.call(self._v1.payment_intents.confirm, intent["id"], params, key=f"{request.idempotency_key}-confirm")
+        try:
+            return self._api.call(self._v1.payment_intents.confirm, intent["id"], params, key=f"confirm-{intent['id']}")
+        except StripeRefused as refused:
+            if refused.intent is None:
+                raise
+            return None
 
     def _common(self, request: PaymentRequest) -> dict[str, Any]:
         customer = request.method.rpartition("/")[0] if request.method else customer_of(self._api, request.customer)
@@ -234,7 +244,7 @@ class StripeProvider(PaymentProvider):
         service, expand = (self._v1.payment_intents, EXPAND) if payment.amount.amount else (self._v1.setup_intents, ["payment_method"])
         params = {"customer": customer_of(self._api, payment.account), "expand": [f"data.{name}" for name in expand]}
         for intent in self._api.pages(service.list, params):
-            if intent["metadata"].get("payment_id") == payment.payment_id:
+            if intent["metadata"].get("payment_id") == payment.payment_id and not _is_abandoned(intent):
                 return intent
         raise PaymentUnknown(f"Stripe has no payment {payment.payment_id}")
 
@@ -243,11 +253,11 @@ class StripeProvider(PaymentProvider):
             return self._api.call(self._v1.setup_intents.retrieve, intent["id"], {"expand": ["payment_method"]})
         return self._api.call(self._v1.payment_intents.retrieve, intent["id"], {"expand": EXPAND})
 
-    def _cancel(self, intent: Shape) -> dict[str, Any]:
+    def _cancel(self, intent: Shape, reason: str = "requested_by_customer") -> dict[str, Any]:
         """End it, or how it stands where it has ended already."""
         service = self._v1.setup_intents if intent["id"].startswith("seti_") else self._v1.payment_intents
         try:
-            self._api.call(service.cancel, intent["id"])
+            self._api.call(service.cancel, intent["id"], {"cancellation_reason": reason})
         except StripeRefused as refused:
             if refused.status != 400:
                 raise
@@ -265,6 +275,10 @@ class StripeProvider(PaymentProvider):
         if (charge.get("refunds") or {}).get("has_more"):
             intent = {**intent, "latest_charge": {**charge, "refunds": {"data": list(self._api.pages(self._v1.refunds.list, whose))}}}
         return payment_result(intent, publishable_key=key, disputes=disputes)
+
+
+def _is_abandoned(intent: Shape) -> bool:
+    return intent["status"] == "canceled" and intent.get("cancellation_reason") == ABANDONED
 
 
 def _decline(refused: StripeRefused, currency: str) -> PaymentResult:

@@ -131,12 +131,12 @@ class Intent:
         return found
 
     @classmethod
-    def _api_cancel(cls, id):
+    def _api_cancel(cls, id, cancellation_reason=None):
         intent = cls._api_retrieve(id)
         if intent.status in ("succeeded", "canceled", "processing"):
             code = f"{cls.object}_unexpected_state"
             raise refuse(400, code, f"You cannot cancel it: its status is {intent.status}.", **{cls.object: intent._export()})
-        intent._status, intent.next_action = "canceled", None
+        intent._status, intent.next_action, intent.cancellation_reason = "canceled", None, cancellation_reason
         return intent
 
 

@@ -3,11 +3,14 @@
 from dataclasses import replace
 from functools import cache
 from typing import ClassVar
+from uuid import uuid4
 
 import pytest
 
 from puesto import PaymentError, PaymentUnknown, ProviderMisconfigured, ProviderUnavailable, eur
 from puesto.testing.payments import PaymentProviderContract, lost_reference, reference
+from puesto.testing.payments.faults import FaultCases
+from puesto.testing.payments.network import FaultyNetwork
 from puesto.testing.payments.scripts import ScriptCases
 from tests.plugins.payments.localstripe import OnLocalstripe, decide, localstripe, stripe_plugin
 
@@ -16,11 +19,11 @@ __all__ = ["localstripe"]
 
 @pytest.fixture(scope="module")
 def made_with(tmp_path_factory, localstripe):
-    """The provider, with these settings."""
+    """The provider, with these settings; at localstripe, or what is in front of it."""
 
     @cache
-    def make(**settings):
-        [provider] = stripe_plugin(tmp_path_factory.mktemp("stripe"), localstripe, **settings).register_payment_providers()
+    def make(address=localstripe, **settings):
+        [provider] = stripe_plugin(tmp_path_factory.mktemp("stripe"), address, **settings).register_payment_providers()
         return provider
 
     return make
@@ -112,7 +115,7 @@ class TestStripe(OnLocalstripe, PaymentProviderContract):
         assert first.reference.startswith("cus_")
         assert first.reference.partition("/")[0] == second.reference.partition("/")[0]
 
-    def test_what_was_never_confirmed_is_unknown_and_can_not_be_paid_any_more(self, provider, monkeypatch):
+    def test_what_was_never_confirmed_is_unknown_and_can_be_paid_once_more(self, provider, monkeypatch):
         """The process died, or Stripe went away, between the two requests that make a payment."""
         request = self.request()
         with monkeypatch.context() as patch:
@@ -120,11 +123,42 @@ class TestStripe(OnLocalstripe, PaymentProviderContract):
             with pytest.raises(ProviderUnavailable):
                 provider.initiate_payment(request)
 
-        with pytest.raises(PaymentUnknown):
-            provider.retrieve_payment(lost_reference(request))
+        for _ in range(2):
+            with pytest.raises(PaymentUnknown):
+                provider.retrieve_payment(lost_reference(request))
 
-        late = provider.initiate_payment(request)
-        assert (late.status, late.amount) == ("canceled", eur(0))
+        again = provider.initiate_payment(request)
+        assert (again.status, again.amount) == ("captured", request.amount)
+        assert provider.initiate_payment(request) == again == provider.retrieve_payment(lost_reference(request))
+        assert self.charge_count(provider, request.payment_id) == 1
+
+    def test_who_comes_too_late_to_confirm_charges_nothing(self, provider, monkeypatch):
+        """The engine has waited long enough, has asked and has given the payment up, before the second request goes out."""
+        request, confirm = self.request(), provider._confirm
+
+        def late(*arguments):
+            with pytest.raises(PaymentUnknown):
+                provider.retrieve_payment(lost_reference(request))
+            return confirm(*arguments)
+
+        monkeypatch.setattr(provider, "_confirm", late)
+        result = provider.initiate_payment(request)
+
+        assert (result.status, result.amount) == ("canceled", eur(0))
+        assert self.charge_count(provider, request.payment_id) == 0
+
+    def test_what_is_confirmed_while_it_is_asked_about_is_known(self, provider, monkeypatch):
+        request = self.request()
+        with monkeypatch.context() as patch:
+            patch.setattr(provider, "_confirm", lambda *_: (_ for _ in ()).throw(ProviderUnavailable("gone")))
+            with pytest.raises(ProviderUnavailable):
+                provider.initiate_payment(request)
+        cancel = provider._cancel
+
+        monkeypatch.setattr(provider, "_cancel", lambda *arguments: (provider.initiate_payment(request), cancel(*arguments))[1])
+        found = provider.retrieve_payment(lost_reference(request))
+
+        assert (found.status, found.amount) == ("captured", request.amount)
 
     def test_a_reference_that_stripe_does_not_know_is_no_proof_that_nothing_was_charged(self, provider):
         request, result = self.pay(provider)
@@ -167,3 +201,26 @@ class TestStripeInThePage(ScriptCases):
         assert result.action.data.keys() == {"client_secret", "publishable_key"}
         assert result.action.data["client_secret"].startswith(f"{result.provider_ref}_secret_")
         assert result.action.data["client_secret"] not in repr(result)
+
+
+@pytest.mark.slow
+class TestStripeOverAFaultyNetwork(OnLocalstripe, FaultCases):
+    good_token = "pm_card_visa"
+    paying_requests = ("GET /v1/customers/search", "POST /v1/customers", "POST /v1/payment_intents", "/confirm")
+    refunding_requests = ("GET /v1/refunds", "POST /v1/refunds")
+    capturing_requests = ("/capture",)
+    looking_up_requests = ("GET /v1/customers/search", "GET /v1/payment_intents")
+
+    @pytest.fixture
+    def network(self, localstripe):
+        with FaultyNetwork(localstripe) as network:
+            yield network
+
+    @pytest.fixture
+    def remote_provider(self, made_with, network):
+        return made_with(network.url, timeout=1.5)
+
+    def request(self, **changes):
+        """Each of a new account, so that its customer is made as well."""
+        self.account = f"acc_{uuid4().hex}"
+        return super().request(**changes)
