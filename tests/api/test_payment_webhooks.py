@@ -1,12 +1,17 @@
 """The address that payment providers call: no key of ours, no JSON that we ask for; the signature is what they show."""
 
+import json
+from uuid import uuid4
+
 import pytest
 
 from core.payment_webhooks import PaymentWebhookEvent
+from plugins.payments.sandbox_webhooks import sign
 from puesto import ProviderEvent, SignatureInvalid, eur, hookimpl
 from tests.conftest import Client, problem
 from tests.core.gateway import Gateway, GatewayPlugin
 from tests.core.test_payment_webhooks import TellingGateway
+from tests.plugins.payments.gateway import WEBHOOK_SECRETS
 
 PATH = "/v1/payment-webhooks/sandbox"
 
@@ -65,3 +70,50 @@ def test_a_body_without_end_is_refused(client):
 
     assert answer.status_code == 413
     assert stored(client) == []
+
+
+# --- rotating a secret
+
+
+NEW, OLD = WEBHOOK_SECRETS
+
+
+@pytest.fixture
+def knowing(open_shop, tmp_path):
+    """knowing(OLD, NEW): a client of the same shop after a restart in which the plugin was given these secrets."""
+    folder = tmp_path / "rotated"
+
+    def restart(*secrets):
+        folder.mkdir(exist_ok=True)
+        files = [folder / f"secret-{number}" for number in range(3)]
+        for file, secret in zip(files, ("the gateway's", *secrets), strict=False):
+            file.write_text(secret)
+        gateway, *webhooks = (f"file:{file}" for file in files[: len(secrets) + 1])
+        settings = {"gateway_url": "http://127.0.0.1:1", "gateway_secret": gateway, "webhook_secrets": webhooks}
+        return Client(open_shop(folder=folder, tables={"sandbox": settings}))
+
+    return restart
+
+
+def signed_by(client, *secrets):
+    """What is answered to an event that is signed with each of the secrets, as a provider does between two."""
+    event, now = f"evt_{uuid4().hex}", str(int(client.shop.clock.now().timestamp()))
+    data = {"payment_id": "pay_1", "provider_ref": "ch_1", "refund_id": None, "amount": {"amount": 100, "currency": "EUR"}}
+    body = json.dumps({"type": "payment.captured", "timestamp": "2026-03-01T12:00:00+00:00", "data": data}).encode()
+    signatures = " ".join(sign(secret, event, now, body) for secret in secrets)
+    headers = {"Webhook-Id": event, "Webhook-Timestamp": now, "Webhook-Signature": signatures}
+    status = client.post(PATH, data=body, content_type="application/json", headers=headers, bearer=None, key=None).status_code
+    return status, event in stored(client)
+
+
+def test_a_secret_is_rotated_without_losing_a_message(knowing):
+    good, bad = (204, True), (401, False)
+
+    before = knowing(OLD)
+    assert (signed_by(before, OLD), signed_by(before, NEW)) == (good, bad)
+
+    between = knowing(OLD, NEW)
+    assert (signed_by(between, OLD), signed_by(between, NEW), signed_by(between, OLD, NEW)) == (good, good, good)
+
+    after = knowing(NEW)
+    assert (signed_by(after, OLD), signed_by(after, NEW)) == (bad, good)
