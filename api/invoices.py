@@ -78,6 +78,9 @@ class InvoiceOut(Answer):
     total = Amount()
     paid = Amount("what has come in, credit of the account included")
     due = Amount("what is still owed")
+    payment_instructions = fields.Dict(
+        keys=fields.String(), required=True, allow_none=True, metadata={"description": "what the buyer needs to pay what is due"}
+    )
     lines = fields.List(fields.Nested(InvoiceLineOut), required=True)
     credits = fields.String(required=True, allow_none=True, metadata={"description": "id of the invoice that this credit note corrects"})
     credit_notes = fields.List(fields.Nested(CreditNoteOut), required=True)

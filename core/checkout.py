@@ -38,6 +38,7 @@ from core.orders import (
     order_document,
     payment_lines,
     payment_of,
+    tell_received,
     waiting_order,
     write_order,
 )
@@ -269,6 +270,7 @@ def settle(engine: Engine, asked: Payment, result: PaymentResult) -> None:
         order, payment = engine.db.lock(Order, asked.order), engine.db.lock(Payment, asked.id)
         assert order is not None and payment is not None
         current = payment_of(engine, order) == payment  # and no fallback has taken its place
+        before = payment.captured
         record_result(engine, payment, result)
         if order.problem != payment.problem and (current or payment.problem):
             engine.db.update(order, problem=payment.problem, version=order.version + 1)
@@ -279,6 +281,7 @@ def settle(engine: Engine, asked: Payment, result: PaymentResult) -> None:
             _give_back(engine, order, payment)
         elif payment.status in SUCCEEDED:
             note_captured(engine, order, payment)
+            tell_received(engine, order, payment, before)
         elif payment.status in FAILED and current:
             close_order(engine, order, "failed", tell=payment if payment.error else None)
         elif order.status in WAITING and order.status != payment.status and current:

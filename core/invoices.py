@@ -248,7 +248,8 @@ def invoice_document(engine: Engine, invoice: Invoice) -> dict[str, Any]:
         "purchase_order", "issued_on", "due_on",
     )  # fmt: skip
     amounts = {name: Money(getattr(invoice, name), invoice.currency) for name in ("net", "tax", "total")}
-    paid, due = _paid_and_due(engine, invoice)
+    payment = _payment_for(engine, invoice)
+    paid, due = _paid_and_due(invoice, payment)
     return dict(
         to_json(
             {
@@ -256,6 +257,7 @@ def invoice_document(engine: Engine, invoice: Invoice) -> dict[str, Any]:
                 **amounts,
                 "paid": paid,
                 "due": due,
+                "payment_instructions": payment.instructions if payment and due else None,
                 "lines": [_line_document(line, invoice.currency) for line in lines_of_invoice(engine, invoice)],
                 "credits": invoice.credits,
                 "credit_notes": [_note_document(note) for note in credit_notes_of(engine, invoice)],
@@ -268,12 +270,19 @@ def _note_document(note: Invoice) -> dict[str, Any]:
     return {"id": note.id, "number": note.number, "issued_on": note.issued_on, "total": Money(note.total, note.currency)}
 
 
-def _paid_and_due(engine: Engine, invoice: Invoice) -> tuple[Money, Money]:
+def _payment_for(engine: Engine, invoice: Invoice) -> Payment | None:
+    """The latest attempt to pay an invoice; a credit note has none."""
+    if invoice.kind == "credit_note":
+        return None
+    payment: Payment | None = engine.db.first(Payment.select().where(Payment.order == invoice.order).order_by(Payment.id.desc()))
+    return payment
+
+
+def _paid_and_due(invoice: Invoice, payment: Payment | None) -> tuple[Money, Money]:
     """What has come in for it, credit of the account included, and what is still owed."""
     nothing = Money(0, invoice.currency)
     if invoice.kind == "credit_note":
         return nothing, nothing
-    payment: Payment | None = engine.db.first(Payment.select().where(Payment.order == invoice.order).order_by(Payment.id.desc()))
     if payment is not None and payment.status in FAILED:  # what was set aside for it was let go
         return nothing, nothing
     missing = payment.amount - payment.captured + payment.lost if payment else 0

@@ -211,13 +211,32 @@ def _invoice(engine: Engine, order: Order, account: Account, lines: list[OrderLi
 
 def note_captured(engine: Engine, order: Order, payment: Payment) -> None:
     """The invoice of an order is paid once nothing of its payment is left to take, and nothing was lost in a
-    dispute; what was let go of it is credited."""
+    dispute; what was let go of it is credited. On terms it is open for as long as something is owed, also where that had come in before."""
     invoice = invoice_of(engine, order.id)
+    if invoice is not None and payment.due_on is not None:
+        engine.db.update(invoice, status="open" if payment.owed else "paid")
+        return
     if invoice is None or invoice.status == "paid" or payment.status != "captured" or payment.lost:
         return
     engine.db.update(invoice, status="paid")
     if rest := payment.amount - payment.captured:
         credit(engine, order.id, payment.id, parts_of_amount(engine, order.id, rest))
+
+
+def tell_received(engine: Engine, order: Order, payment: Payment, before: int) -> None:
+    """News of money on terms, where more has come in than before, or some of it was returned."""
+    if payment.due_on is None or payment.captured == before:
+        return
+    account, invoice = engine.db.get(Account, order.account), invoice_of(engine, order.id)
+    assert account is not None
+    data = {
+        "order": order_document(engine, order),
+        "account": account_document(account),
+        "amount": to_json(Money(abs(payment.captured - before), payment.currency)),
+        "invoice": invoice_document(engine, invoice) if invoice else None,
+    }
+    kind = "payment.received" if payment.captured > before else "payment.returned"
+    append(engine, kind, account=account.id, subject=order.id, data=data)
 
 
 def _tell(engine: Engine, order: Order, account: Account, invoice: Invoice | None, news: list[Any]) -> None:

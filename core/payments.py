@@ -39,6 +39,8 @@ SUCCEEDED = ("authorized", "partially_captured", "captured")
 FAILED = ("declined", "failed", "canceled")
 # Problems that hold an order: the provider's books are not what was asked for, and nothing counts until they are.
 HOLDING = ("amount-mismatch", "test-payment")
+# The problem of a payment on terms for which more came in than is owed.
+OVERPAID = "overpaid"
 # How long after its call's deadline a payment is left alone before recovery asks what became of it.
 GRACE = timedelta(seconds=5)
 # How long a buyer may take at the bank before the order is given up.
@@ -56,7 +58,8 @@ class Payment(Row):
     tries:       how often recovery has asked; `trouble`: why it got no answer the last time, None where it did.
     live:        whether real money is asked for: the mode of the shop when it was written.
     problem:     why a human must look: `amount-mismatch`, `test-payment` (money of the other mode), `late-payment`, `authorization-lost`
-                 (what was set aside is gone, untaken), `reversal-mismatch` (more went back than came in, or another currency).
+                 (what was set aside is gone, untaken), `reversal-mismatch` (more went back than came in, or another currency), `overpaid`
+                 (on terms, and it has to go back).
     refunded:    what went back or is on its way. disputed: what open disputes hold back; lost: what lost ones have taken.
     """
 
@@ -103,6 +106,16 @@ class Payment(Row):
         """What was set aside and can still be taken."""
         set_aside = self.status in ("authorized", "partially_captured") and self.due_on is None
         return self.amount - self.captured if set_aside else 0
+
+    @property
+    def instructions(self) -> dict[str, Any] | None:
+        """What the buyer needs to pay what is owed."""
+        return self.action["data"] if self.action and self.action["type"] == "display" else None
+
+    @property
+    def owed(self) -> int:
+        """On terms: what is still to come in."""
+        return max(0, self.amount - self.captured + self.lost - self.refunded) if self.due_on is not None else 0
 
     @property
     def refundable(self) -> int:
@@ -327,7 +340,7 @@ def record_result(engine: Engine, payment: Payment, result: PaymentResult) -> No
     """
     captured = captured_by(result)
     if not _is_news(payment, result, captured.amount):
-        if payment.status in FAILED and result.status in FAILED:
+        if (payment.status in FAILED and result.status in FAILED) or (payment.due_on is not None and payment.status in SUCCEEDED):
             engine.db.update(payment, ask_at=None)
         return
     held = _reason_to_hold(payment, result, captured) if result.status in SUCCEEDED else None
@@ -337,12 +350,12 @@ def record_result(engine: Engine, payment: Payment, result: PaymentResult) -> No
     status = "processing" if held else result.status
     lost = payment.status == "authorized" and status in FAILED
     late = status in SUCCEEDED and payment.amount > 0 and (payment.status in FAILED or payment.problem == "late-payment")
-    problem = held or ("authorization-lost" if lost else "late-payment" if late else None)
+    problem = held or ("authorization-lost" if lost else "late-payment" if late else OVERPAID if _overpays(result) else None)
     had_succeeded = payment.status in SUCCEEDED
     engine.db.update(
         payment,
         status=status,
-        captured=payment.captured if held else max(payment.captured, captured.amount),
+        captured=payment.captured if held else captured.amount if payment.due_on else max(payment.captured, captured.amount),
         problem=problem,
         provider_ref=result.provider_ref or payment.provider_ref,
         action=to_json(result.action),
@@ -370,6 +383,10 @@ def _reason_to_hold(payment: Payment, result: PaymentResult, captured: Money) ->
     return None if ours else "amount-mismatch"
 
 
+def _overpays(result: PaymentResult) -> bool:
+    return result.excess is not None and result.excess.amount > 0
+
+
 def _is_news(payment: Payment, result: PaymentResult, captured: int) -> bool:
     """Whether a payment can go on to what is reported; answers may come late, and out of order."""
     status, reported = payment.status, result.status
@@ -377,6 +394,9 @@ def _is_news(payment: Payment, result: PaymentResult, captured: int) -> bool:
         return reported in SUCCEEDED
     if status not in SUCCEEDED:
         return True
+    if reported in SUCCEEDED and payment.due_on is not None:
+        now = (status, payment.captured, payment.action, payment.problem == OVERPAID)
+        return (reported, captured, to_json(result.action), _overpays(result)) != now
     if reported in SUCCEEDED:
         return (SUCCEEDED.index(reported), captured) > (SUCCEEDED.index(status), payment.captured)
     return status == "authorized" and payment.due_on is None and reported in FAILED
@@ -388,6 +408,8 @@ def _ask_at(engine: Engine, payment: Payment, status: str) -> datetime | None:
         return engine.clock.now() + ACTION_LIFETIME
     if status == "processing":
         return payment.ask_at if payment.status == status else engine.clock.now() + GRACE
+    if payment.due_on is not None and payment.status in SUCCEEDED:
+        return engine.clock.now() + GRACE  # two answers may have come in the wrong order: until the next says the same
     return None
 
 
@@ -405,7 +427,7 @@ def _keep_method(engine: Engine, payment: Payment, saved: SavedMethod | None) ->
 
 def payment_document(payment: Payment) -> dict[str, Any]:
     """What may be shown of a payment: no token, no reference."""
-    shown, action = payment.shown_method, payment.action
+    shown = payment.shown_method
     return {
         "id": payment.id,
         "provider": payment.provider,
@@ -418,7 +440,7 @@ def payment_document(payment: Payment) -> dict[str, Any]:
         "lost": to_json(Money(payment.lost, payment.currency)),
         "method": {"brand": shown["brand"], "last4": shown["last4"]} if shown else None,
         "error": payment.error,
-        "instructions": action["data"] if action and action["type"] == "display" else None,
+        "instructions": payment.instructions,
     }
 
 

@@ -17,7 +17,7 @@ from core.engine.values import new_id, to_json
 from core.errors import RefundExceedsPayment, TransitionInvalid, ValidationFailed
 from core.hooks.payments import ProviderTimeout, ProviderUnavailable, RefundRequest, RefundResult
 from core.invoices import Invoice, invoice_document
-from core.orders import Order, get_order, lines_of, order_document, payment_of
+from core.orders import Order, get_order, lines_of, note_captured, order_document, payment_of
 from core.payments import GRACE, SUCCEEDED, Payment, Refund, reference, refund_document, refunds_of
 from core.providers import call_provider, find_provider
 from core.rules.money import Money
@@ -169,6 +169,8 @@ def finish_refund(engine: Engine, order: Order, payment: Payment, refund: Refund
     ask_at = refund.ask_at if result.status == "processing" else None
     engine.db.update(refund, status=result.status, provider_ref=refund.provider_ref or result.provider_ref, ask_at=ask_at)
     recount(engine, order, payment)
+    if payment.due_on is not None:
+        note_captured(engine, order, payment)
     if result.status == "failed":
         log.error("refund %s of order %s: %s refuses it", refund.id, order.id, payment.provider)
     elif result.status == "succeeded":

@@ -20,7 +20,7 @@ from core.engine.setbacks import Setback
 from core.errors import Message
 from core.orders import Order
 from core.payment_webhooks import PaymentWebhookEvent
-from core.payments import ACTION_LIFETIME, Payment, Refund
+from core.payments import ACTION_LIFETIME, OVERPAID, Payment, Refund
 
 # How long the end of a payment or a capture, or a refund's being taken on, may stay unknown before a human should look.
 DEADLINE = timedelta(minutes=15)
@@ -160,6 +160,8 @@ def _order_case(row: Order) -> Case:
         remedy = Message("A test payment for a live order, or the reverse: check the provider's keys. Voided there, the order fails.")
     elif row.problem == "late-payment":
         remedy = Message("Money came for an order that was given up. If its refund fails, give it back at the provider.")
+    elif row.problem == OVERPAID:
+        remedy = Message("More came in than is owed. Its provider's books say how much: send that back, or ask what it was meant for.")
     elif row.problem == refunds.MISMATCH:
         remedy = Message("More went back than was paid, or another currency: compare the refunds and disputes with the provider's.")
     return Case("order", row.id, row.account, row.id, row.created_at, 0, None, str(row.problem), remedy)

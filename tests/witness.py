@@ -24,6 +24,7 @@ class Witness:
         with self._ledger.open("ab", buffering=0) as ledger:
             ledger.write(f"{event.id} {os.getpid()}\n".encode())
 
+    payment_received = payment_returned = order_completed
     order_voided = payment_failed = payment_captured = payment_refunded = payment_disputed = payment_dispute_closed = order_completed
     trial_started = subscription_started = subscription_changed = subscription_cancelled = order_completed
     subscription_renewed = subscription_past_due = order_completed

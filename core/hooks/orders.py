@@ -54,6 +54,28 @@ class OrderHooks:
         """
 
     @hookspec(failure="retry", deadline=60.0, network=True)
+    def payment_received(self, event: Event) -> None:
+        """Money came in for an open invoice on terms, all that is owed or a part.
+
+        Called:  from the outbox after commit, once or more often.
+        event:   data {order, account, amount, invoice or null}; the invoice says what is still due.
+        Returns: nothing.
+        Errors:  raise anything to be called again later.
+        Failure: retry - again with back-off, parked after the last attempt.
+        """
+
+    @hookspec(failure="retry", deadline=60.0, network=True)
+    def payment_returned(self, event: Event) -> None:
+        """Money that had come in for an invoice on terms went back by the bank: the invoice is open again.
+
+        Called:  from the outbox after commit, once or more often.
+        event:   data {order, account, amount, invoice or null}; the invoice says what is due again.
+        Returns: nothing.
+        Errors:  raise anything to be called again later.
+        Failure: retry - again with back-off, parked after the last attempt.
+        """
+
+    @hookspec(failure="retry", deadline=60.0, network=True)
     def payment_refunded(self, event: Event) -> None:
         """Money went back to the buyer.
 

@@ -246,7 +246,8 @@ class PaymentResult:
     amount:   what the provider really charged or authorised; the engine compares it with what was asked.
     captured: what of it has been taken; None: all of it where the status is `captured`, else nothing.
     data:     private to the provider, JSON-safe, handed back in PaymentReference.
-    due_on:   for `authorized` on terms: the day by which the invoice is to be paid.
+    due_on:   for `authorized` on terms: the day by which the invoice is to be paid. On terms what was captured may become less again.
+    excess:   on terms: what came in beyond what is owed and has to go back; None: nothing.
     refunds, disputes: all that the provider knows of, whoever began them.
     live:     whether real money moves; None: the provider can't tell.
     """
@@ -260,6 +261,7 @@ class PaymentResult:
     data: Mapping[str, Any] = field(default_factory=dict, repr=False)
     due_on: date | None = None
     captured: Money | None = None
+    excess: Money | None = None
     refunds: tuple[ProviderRefund, ...] = ()
     disputes: tuple[Dispute, ...] = ()
     live: bool | None = None

@@ -13,7 +13,7 @@ from stdnum.exceptions import ValidationError as NumberInvalid
 
 from plugins.payments.bank_transfer_commands import bank_transfer_commands
 from plugins.payments.bank_transfer_csv import CsvSettings
-from plugins.payments.bank_transfer_desk import Desk, payment_event
+from plugins.payments.bank_transfer_desk import Desk, credit_event, payment_event
 from plugins.payments.bank_transfer_ledger import TABLES, BankRefund, ExpectedPayment, Ledger
 from plugins.payments.bank_transfer_matching import show_reference
 from puesto import (
@@ -120,14 +120,15 @@ class BankTransfer(PaymentProvider):
     def _result(self, payment: ExpectedPayment) -> PaymentResult:
         """Returned money makes it less again; what came in beyond the payment is not part of it."""
         received = max(0, min(self._ledger.received(payment), payment.amount))
-        due = -self._ledger.excess(payment)
+        excess = self._ledger.excess(payment)
         return PaymentResult(
             "authorized" if not received else "partially_captured" if received < payment.amount else "captured",
             Money(payment.amount, payment.currency),
             provider_ref=payment.reference,
-            action=self._instructions(payment, due) if due > 0 else None,
+            action=self._instructions(payment, -excess) if excess < 0 else None,
             due_on=payment.due_on,
             captured=Money(received, payment.currency) if received else None,
+            excess=Money(excess, payment.currency) if excess > 0 else None,
             refunds=tuple(map(self._refund, self._ledger.refunds_of(payment))),
         )
 
@@ -151,7 +152,9 @@ class BankTransfer(PaymentProvider):
         fits = asked.currency == request.payment.amount.currency and 0 < asked.amount <= request.payment.amount.amount
         if payment is None or not fits:
             return RefundResult("failed", Money(0, asked.currency))
-        refund = self._refund(self._ledger.refund(request, payment))
+        row = self._ledger.refund(request, payment)
+        self._context.report(self.name, [credit_event(row)])  # less is owed now
+        refund = self._refund(row)
         return RefundResult(refund.status, refund.amount, refund.provider_ref)
 
     def _refund(self, refund: BankRefund) -> ProviderRefund:

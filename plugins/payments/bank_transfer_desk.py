@@ -190,3 +190,9 @@ def payment_event(entry: ExpectedPayment | BankEntry) -> ProviderEvent:
 def refund_event(refund: BankRefund, event_id: str, at: datetime) -> ProviderEvent:
     amount = Money(refund.amount, refund.currency)
     return ProviderEvent(event_id, "refund.succeeded", refund.payment, None, refund.id, amount, at)
+
+
+def credit_event(refund: BankRefund) -> ProviderEvent:
+    """News of the payment whose refund it is: less is owed."""
+    amount = Money(refund.amount, refund.currency)
+    return ProviderEvent(f"{refund.id}.credited", "payment.credited", refund.payment, None, None, amount, refund.created_at)

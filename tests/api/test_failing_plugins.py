@@ -8,7 +8,7 @@ from core.checkout import settle
 from core.engine.deliveries import Delivery
 from core.errors import PluginFailed
 from core.payments import Payment, retrieve
-from puesto import Plan, Price, Product, eur, hookimpl
+from puesto import Money, PaymentResult, Plan, Price, Product, eur, hookimpl
 from tests.api.scene import SEAT, Scene, quoted, state
 from tests.conftest import Client, problem
 
@@ -104,6 +104,21 @@ def disputed(status):
     return learn
 
 
+def on_terms(*captured):
+    """The provider says, time after time, how much of an order on terms has come in."""
+
+    def learn(scene):
+        payment = scene.shop.engine.db.get(Payment, scene.paid["payment"]["id"])
+        scene.shop.engine.db.update(payment, due_on="2026-04-01", status="authorized", captured=0)
+        for amount in captured:
+            status = "partially_captured" if amount else "authorized"
+            settle(scene.shop.engine, payment, PaymentResult(status, payment.money, captured=Money(amount, payment.currency)))
+        scene.shop.engine.db.update(payment, ask_at=None)  # the sandbox would say otherwise
+        return scene.client.get(f"/v1/orders/{scene.paid['id']}")
+
+    return learn
+
+
 AT_START = ("register_products", "register_payment_providers", "register_tables")
 ON_THE_COMMAND_LINE = ("register_commands",)
 CLOSED = {
@@ -118,6 +133,8 @@ NEWS = {  # what makes the news, and what is answered although somebody can't be
     "payment_failed": (order(lambda scene: SEAT, "tok_card_declined"), 402),
     "order_voided": (lambda scene: scene.client.post(f"/v1/orders/{scene.untouched['id']}/void"), 200),
     "payment_captured": (lambda scene: scene.client.post(f"/v1/orders/{scene.set_aside['id']}/captures", {}), 201),
+    "payment_received": (on_terms(500), 200),
+    "payment_returned": (on_terms(500, 0), 200),
     "payment_refunded": (lambda scene: scene.client.post(f"/v1/orders/{scene.paid['id']}/refunds", {"reason": "goodwill"}), 201),
     "payment_disputed": (disputed("opened"), 200),
     "payment_dispute_closed": (disputed("lost"), 200),

@@ -25,7 +25,7 @@ OPERATIONS = """
     list_problems explain_problem
 """.split()  # noqa: SIM905
 # Objects whose members are not ours to name: what a provider's script gives the client, and the documents of an event.
-FREE = {("Action", "data"), ("Confirm", "data"), ("Event", "data"), ("Payment", "instructions")}
+FREE = {("Action", "data"), ("Confirm", "data"), ("Event", "data"), ("Payment", "instructions"), ("Invoice", "payment_instructions")}
 # Whatever a quote shows: a number, a text, a period.
 ANY_VALUE = {("Change", "was"), ("Change", "now")}
 PAGES = ("return_from_provider", "left_at_provider", "list_problems", "explain_problem")

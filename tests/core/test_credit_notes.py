@@ -165,6 +165,16 @@ def test_a_credit_on_terms_lowers_what_is_due(shop):
     assert [note["total"]["amount"] for note in whole["credit_notes"]] == [-13_56]
 
 
+def test_what_is_credited_in_full_on_terms_owes_nothing(shop):
+    account = shop.open_account(kind="corporate")
+    order = shop.order(shop.cart(SEATS, account=account), provider="invoice_terms", purchase_order="PO-7")
+
+    refund(shop, order, eur("43.56"))
+
+    whole = invoice(shop, order)
+    assert (whole["status"], whole["paid"]["amount"], whole["due"]["amount"]) == ("paid", 0, 0)
+
+
 # --- what can't be
 
 

@@ -72,6 +72,7 @@ def test_an_invoice_says_who_sells_what_to_whom(shop):
         "total": euros("43.56"),
         "paid": euros("43.56"),
         "due": euros("0.00"),
+        "payment_instructions": None,
         "credits": None,
         "credit_notes": [],
         "lines": [

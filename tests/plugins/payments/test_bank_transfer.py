@@ -38,7 +38,8 @@ class Bank:
 
     def hear(self, provider, events):
         assert provider == "bank_transfer"
-        self.told += [(event.type, event.payment_id, event.refund_id, str(event.amount)) for event in events]
+        told = [(event.type, event.payment_id, event.refund_id, str(event.amount)) for event in events]
+        self.told += [each for each in told if each[0] != "payment.credited"]
 
     def entries(self):
         """Of each entry: amount, whose it is, why it is nobody's."""
@@ -220,6 +221,7 @@ def test_more_than_was_asked_captures_all_and_the_rest_is_listed(bank, paid):
     bank.desk.book([booking("120.00", REFERENCES["pay_1"])])
 
     assert paid() == ("captured", 100_00, 0)
+    assert bank.provider.retrieve_payment(reference(*bank.asked["pay_1"])).excess == eur("20.00")
     assert [(payment.id, beyond) for payment, beyond in bank.ledger.overpaid()] == [("pay_1", eur("20.00"))]
 
 
@@ -227,6 +229,7 @@ def test_what_was_too_much_is_gone_from_the_list_once_it_went_back(bank, paid):
     bank.desk.book([booking("120.00", REFERENCES["pay_1"], "1"), booking("-20.00", REFERENCES["pay_1"], "2")])
 
     assert (paid(), bank.ledger.overpaid()) == (("captured", 100_00, 0), [])
+    assert bank.provider.retrieve_payment(reference(*bank.asked["pay_1"])).excess is None
 
 
 @pytest.mark.parametrize(
