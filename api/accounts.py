@@ -90,6 +90,12 @@ class NewMethod(Schema):
     token = fields.String(required=True, validate=validate.Length(1, 500))
 
 
+class MethodChanges(Schema):
+    """Body of PATCH /v1/accounts/{account}/payment-methods/{method}. Another method takes the default away, and nothing else does."""
+
+    default = fields.Boolean(truthy={True}, falsy={False}, validate=validate.OneOf([True]))
+
+
 class MethodOut(Answer):
     id = fields.String(required=True)
     provider = fields.String(required=True)
@@ -240,8 +246,21 @@ def list_payment_methods(query, account_id):
 @blueprint.response(200, MethodOut)
 def get_payment_method(account_id, method_id):
     """Read a stored payment method."""
-    account = accounts.get_account(engine(), account_id, caller())
-    return _method_shown(payment_methods.find_method(engine(), method_id, account.id))
+    return _method_found(account_id, method_id)
+
+
+@blueprint.patch("/<account_id>/payment-methods/<method_id>")
+@needs("billing")
+@blueprint.arguments(MethodChanges)
+@blueprint.response(200, MethodOut)
+def change_payment_method(body, account_id, method_id):
+    """Make a stored payment method the default, which renewals are charged to.
+
+    What is past due is tried again with it at once.
+    """
+    if not body:
+        return _method_found(account_id, method_id)
+    return _method_shown(payment_methods.choose_default(engine(), account_id, method_id, caller()))
 
 
 @blueprint.delete("/<account_id>/payment-methods/<method_id>")
@@ -273,6 +292,11 @@ def _shown(account: accounts.Account, status: int = 200) -> tuple[dict[str, Any]
 
 def _user_shown(user: accounts.User, status: int = 200) -> tuple[dict[str, Any], int, dict[str, str]]:
     return accounts.user_document(user), status, {**_at(f"/v1/accounts/{user.account}/users/{user.id}", status), **tag(user.version)}
+
+
+def _method_found(account_id: str, method_id: str) -> tuple[dict[str, Any], int, dict[str, str]]:
+    account = accounts.get_account(engine(), account_id, caller())
+    return _method_shown(payment_methods.find_method(engine(), method_id, account.id))
 
 
 def _method_shown(method: payment_methods.PaymentMethod, status: int = 200) -> tuple[dict[str, Any], int, dict[str, str]]:

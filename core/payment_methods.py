@@ -25,7 +25,10 @@ SETUP = "set"
 
 
 class PaymentMethod(Row):
-    """A stored method. `default` is the one that renewals are charged to."""
+    """A stored method. `default` is the one that renewals are charged to.
+
+    expires:     its last month, YYYY-MM. reminded_at: when its account was told that this is near; None: it was not.
+    """
 
     id = peewee.CharField(primary_key=True, max_length=40)
     account = refers_to(Account, index=False)
@@ -37,10 +40,15 @@ class PaymentMethod(Row):
     default = peewee.BooleanField(default=False)
     created_at = InstantField()
     deleted_at = InstantField(null=True)
+    reminded_at = InstantField(null=True)
 
     class Meta:
         table_name = "payment_method"
         indexes = ((("account", "provider", "reference"), True),)
+
+
+TO_REMIND_OF = PaymentMethod.deleted_at.is_null() & PaymentMethod.reminded_at.is_null()
+PaymentMethod.add_index(PaymentMethod.index(PaymentMethod.expires, name="payment_method_to_remind_of").where(TO_REMIND_OF))
 
 
 def save_at_provider(engine: Engine, account_id: str, caller: Caller, provider_name: str, token: str) -> SavedMethod:
@@ -96,13 +104,23 @@ def keep_method(engine: Engine, account: str, provider: str, saved: SavedMethod)
     method: PaymentMethod | None = engine.db.first(PaymentMethod.select().where(same))
     shown = {"brand": saved.brand, "last4": saved.last4, "expires": saved.expires, "default": True, "deleted_at": None}
     if method is not None:
-        engine.db.update(method, **shown)
+        reminded_at = method.reminded_at if method.expires == saved.expires else None
+        engine.db.update(method, **shown, reminded_at=reminded_at)
     else:
         now = engine.clock.now()
         method = PaymentMethod(id=new_id("pm"), account=account, provider=provider, reference=saved.reference, created_at=now, **shown)
         engine.db.insert(method)
     make_default(engine, account, method.id)
     return method
+
+
+def choose_default(engine: Engine, account_id: str, method_id: str, caller: Caller) -> PaymentMethod:
+    """From now on what falls due is charged to this method. Raises Missing."""
+    with engine.db.transaction():
+        account = find(engine, Account, account_id, caller, lock=True)
+        find_method(engine, method_id, account.id)
+        make_default(engine, account.id, method_id)
+        return find_method(engine, method_id, account.id)
 
 
 def make_default(engine: Engine, account: str, method_id: str) -> None:

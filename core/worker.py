@@ -9,13 +9,17 @@ from core.carts import sweep_carts
 from core.engine.deliveries import drain
 from core.engine.engine import Engine
 from core.engine.idempotency import sweep
+from core.expiries import remind_of_expiries
 from core.payment_webhooks import apply_events, report, sweep_events
 from core.reconciliation import reconcile_due
 from core.recovery import recover
 from core.renewals import renew_due
 from core.subscriptions import end_due
 
-ROUND = (apply_events, recover, end_due, renew_due, sweep_carts, sweep_tokens, sweep, sweep_events, drain, reconcile_due)
+ROUND = (
+    apply_events, recover, end_due, renew_due, sweep_carts, sweep_tokens, sweep,
+    sweep_events, remind_of_expiries, drain, reconcile_due,
+)  # fmt: skip
 # As soon as there is news.
 PROMPT = (apply_events, drain)
 

@@ -28,7 +28,7 @@ class Witness:
     order_voided = payment_failed = payment_captured = payment_refunded = payment_disputed = payment_dispute_closed = order_completed
     trial_started = subscription_started = subscription_changed = subscription_cancelled = order_completed
     subscription_renewed = subscription_past_due = order_completed
-    seat_assigned = seat_released = order_completed
+    seat_assigned = seat_released = payment_method_expiring = order_completed
 
 
 def install_witness(folder: Path) -> dict[str, str]:

@@ -11,6 +11,7 @@ from datetime import date, datetime
 from typing import Any, ClassVar, Literal
 
 from core.hooks import hookspec
+from core.hooks.events import Event
 from core.rules.money import Money
 
 CONTRACT_VERSION = 1
@@ -423,6 +424,17 @@ class PaymentHooks:
         Returns: provider objects whose names no other plugin uses.
         Errors:  anything raised stops the start and names the plugin.
         Failure: closed - the engine does not start.
+        """
+
+    @hookspec(failure="retry", deadline=60.0, network=True)
+    def payment_method_expiring(self, event: Event) -> None:
+        """A stored method expires within thirty days. Told once for each expiry; `event.subject` is the method's id.
+
+        Called:  from the outbox after commit, once or more often.
+        event:   data {payment_method, valid_until: its last day, account}; payment_method.default: renewals are charged to it.
+        Returns: nothing.
+        Errors:  raise anything to be called again later.
+        Failure: retry - again with back-off, parked after the last attempt.
         """
 
     @hookspec(failure="closed")

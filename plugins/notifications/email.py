@@ -137,6 +137,11 @@ class EmailNotifications:
             self._send(event, "past_due", event.data["account"])
 
     @hookimpl
+    def payment_method_expiring(self, event: Event) -> None:
+        """Say until when, and what to do before."""
+        self._send(event, "method_expiring", event.data["account"])
+
+    @hookimpl
     def seat_assigned(self, event: Event) -> None:
         """Tell the user, not the account."""
         self._send(event, "seat_assigned", event.data["user"])

@@ -136,6 +136,7 @@ BODIES = {
     "add_user": lambda scene: {"email": "ben@acme.example", "name": "Ben"},
     "change_user": lambda scene: {"name": "Benjamin"},
     "add_payment_method": lambda scene: CARD,
+    "change_payment_method": lambda scene: {"default": True},
     "create_token": lambda scene: {"user": scene.user.id},
     "create_cart": lambda scene: {"account": scene.account.id, "lines": [SEAT]},
     "change_cart": lambda scene: {"currency": "USD"},

@@ -7,6 +7,7 @@ import pytest
 from core.checkout import settle
 from core.engine.deliveries import Delivery
 from core.errors import PluginFailed
+from core.payment_methods import PaymentMethod
 from core.payments import Payment, retrieve
 from puesto import Money, PaymentResult, Plan, Price, Product, eur, hookimpl
 from tests.api.scene import SEAT, Scene, quoted, state
@@ -90,6 +91,12 @@ def a_month_later(*, stored):
     return move
 
 
+def a_card_near_its_end(scene):
+    method = scene.client.get(f"/v1/accounts/{scene.account.id}/payment-methods/{scene.method['id']}")
+    scene.shop.engine.db.update(scene.shop.engine.db.get(PaymentMethod, scene.method["id"]), expires="2026-03")
+    return method
+
+
 def disputed(status):
     """A dispute that the provider tells of when it is asked."""
 
@@ -138,6 +145,7 @@ NEWS = {  # what makes the news, and what is answered although somebody can't be
     "payment_refunded": (lambda scene: scene.client.post(f"/v1/orders/{scene.paid['id']}/refunds", {"reason": "goodwill"}), 201),
     "payment_disputed": (disputed("opened"), 200),
     "payment_dispute_closed": (disputed("lost"), 200),
+    "payment_method_expiring": (a_card_near_its_end, 200),
     "trial_started": (try_out, 201),
     "subscription_started": (buy, 201),
     "subscription_changed": (change, 201),

@@ -14,7 +14,7 @@ shop, client, scene = shared_shop()
 OPERATIONS = """
     list_products get_product
     create_account get_account change_account put_tax_id add_user list_users get_user change_user remove_user
-    add_payment_method list_payment_methods get_payment_method delete_payment_method create_token
+    add_payment_method list_payment_methods get_payment_method change_payment_method delete_payment_method create_token
     create_cart get_cart change_cart delete_cart add_cart_line change_cart_line remove_cart_line claim_cart merge_carts get_quote check_out
     list_orders get_order confirm_order cancel_order capture_order void_order refund_order return_from_provider
     left_at_provider

@@ -565,6 +565,33 @@ def test_who_has_no_method_is_told_what_is_due_and_what_to_do(plugin, outbox, lo
     assert all(what in part for part in parts(message))
 
 
+def expiring(locale="en", **method):
+    method = {"id": "pm_1", "provider": "sandbox", "brand": "visa", "last4": "4242", "expires": "2026-04", "default": True, **method}
+    return news("payment_method.expiring", payment_method=method, valid_until="2026-04-30", account=an_account(locale))
+
+
+@pytest.mark.parametrize(
+    ("locale", "subject", "until", "what"),
+    [
+        ("en", "Your card ending in 4242 expires soon", "April 30, 2026", "Renewals are charged to it"),
+        ("es", "Su tarjeta terminada en 4242 caduca pronto", "30 de abril de 2026", "Las renovaciones se cobran"),
+    ],
+)
+def test_whose_card_expires_is_told_until_when_it_can_be_charged(plugin, outbox, locale, subject, until, what):
+    plugin().payment_method_expiring(expiring(locale))
+
+    [message] = outbox().values()
+    assert (message["Subject"], message["To"]) == (subject, "billing@acme.example")
+    assert all(until in part and what in part for part in parts(message))
+
+
+def test_a_card_that_nothing_is_charged_to_is_not_said_to_be_needed(plugin, outbox):
+    plugin().payment_method_expiring(expiring(default=False))
+
+    [message] = outbox().values()
+    assert not any("Renewals are charged to it" in part for part in parts(message))
+
+
 def test_whose_method_was_refused_is_told_once_and_why(plugin, outbox):
     order = an_order(kind="renewal", lines=[a_line(mode="renewal")])
     payment = {**order["payment"], "status": "declined", "error": {"code": "expired_card", "retryable": False, "provider_code": None}}
@@ -777,5 +804,6 @@ def test_the_plugin_fits_the_hooks_it_implements(plugin):
     plugins.register("email", plugin())
     plugins.finish()
 
-    news = ("order_completed", "payment_failed", "register_tables", "seat_assigned", "subscription_past_due", "trial_started")
+    news = ("order_completed", "payment_failed", "payment_method_expiring", "register_tables", "seat_assigned")
+    news += ("subscription_past_due", "trial_started")
     assert plugins.hooks_of("email") == news
