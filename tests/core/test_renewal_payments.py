@@ -201,6 +201,7 @@ def test_a_trial_whose_first_payment_is_refused_is_used_no_more_until_it_is_paid
 
     assert (status(shop, subscription), may_use(shop, user, "gotomeeting")) == ("active", True)
     assert shop.show(subscription)["current_period"] == {"start": "2026-03-15", "end": "2026-04-15"}
+    assert types(shop)[-2:] == ["order.completed", "subscription.started"]
 
 
 def test_a_trial_whose_method_was_deleted_ends(shop):

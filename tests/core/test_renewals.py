@@ -13,6 +13,7 @@ from core.renewals import due_accounts, renew
 from core.seats import assigned_users
 from core.subscriptions import SubscriptionChange, cancel
 from puesto import Plan, Price, Product, eur, hookimpl
+from tests.core.test_trials import Club
 
 
 def euros(text):
@@ -342,3 +343,13 @@ def test_a_trial_with_a_method_goes_on_as_a_paid_subscription(shop):
     assert (shown["status"], shown["trial_end"], shown["anchor_day"], shown["seats_assigned"]) == ("active", None, 15, 1)
     assert shown["current_period"] == {"start": "2026-03-15", "end": "2026-04-15"}
     assert [event["type"] for event in shop.events()][before:] == ["order.completed", "subscription.started"]
+
+
+def test_after_a_trial_as_many_seats_are_billed_as_the_plan_is_sold_with(open_shop):
+    shop = open_shop(plugins={"club": Club()})
+    subscription = shop.try_out("club-plus", seats=2, token="tok_ok", save=True)
+
+    on(shop, "2026-03-15")
+
+    assert renewals(shop)[0]["lines"][0]["explanation"][0]["formula"] == "10 x 10.00"
+    assert (shop.show(subscription)["status"], shop.show(subscription)["seats"], charged(shop)) == ("active", 10, [eur("121.00")])
