@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import tomllib
+from importlib.metadata import entry_points
 from types import ModuleType
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from core.catalog import get_product
 from core.engine.plugins import HOOK_KINDS
 from core.engine.settings import CoreSettings, check_settings
+from docs import make_payments
 from docs.make_hooks import PAGE, page
 from docs.readme_commands import README, commands
 from puesto import Price, eur
@@ -31,6 +33,17 @@ def blocks(page_path, language):
 
 def test_the_reference_of_hooks_is_made_from_the_specifications():
     assert PAGE.read_text() == page(), "run: python docs/make_hooks.py"
+
+
+def test_the_table_of_capabilities_is_made_from_the_providers():
+    assert make_payments.PAGE.read_text() == make_payments.page(), "run: python docs/make_payments.py"
+
+
+def test_the_table_of_capabilities_has_every_bundled_provider():
+    bundled = {each.name for each in entry_points(group="puesto") if each.value.startswith("plugins.payments.")}
+
+    with make_payments.providers() as found:
+        assert {provider.name for provider in found} == bundled
 
 
 @pytest.mark.parametrize("name", specifications())

@@ -25,9 +25,10 @@ from puesto.testing.payments.redirects import RedirectCases
 from puesto.testing.payments.refunds import RefundCases
 from puesto.testing.payments.scripts import ScriptCases
 from puesto.testing.payments.settlement import SettlementCases
+from puesto.testing.payments.table import capability_table
 from puesto.testing.payments.webhooks import WebhookCases
 
-__all__ = ["FaultyNetwork", "PaymentProviderContract", "lost_reference", "reference", "settled"]
+__all__ = ["FaultyNetwork", "PaymentProviderContract", "capability_table", "lost_reference", "reference", "settled"]
 
 
 class PaymentProviderContract(

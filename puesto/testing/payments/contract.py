@@ -14,6 +14,7 @@ import pytest
 
 from puesto import PaymentProvider
 from puesto.testing.payments.kit import Kit, lost_reference
+from puesto.testing.payments.table import report_of
 
 # What a provider implements, by what it claims.
 ALWAYS = ("initiate_payment", "retrieve_payment")
@@ -37,13 +38,14 @@ class ContractCases(Kit):
         assert self.action_token is not None or not can.redirect
         assert self.script_token is not None or not can.client_confirm
 
-    def test_what_is_claimed_is_implemented(self, provider: PaymentProvider) -> None:
+    def test_what_is_claimed_is_implemented(self, provider: PaymentProvider, pytestconfig: pytest.Config) -> None:
         claimed = [(claim, method) for claim, methods in NEEDED.items() if getattr(provider.capabilities, claim) for method in methods]
         wanted = [("every provider", method) for method in ALWAYS] + claimed
 
         missing = [f"{claim} needs {method}" for claim, method in wanted if not _implements(provider, method)]
 
         assert missing == [], f"{provider.name} claims what it does not implement: {', '.join(missing)}"
+        report_of(pytestconfig).met[provider.name] = provider
 
     def test_results_are_json_safe(self, provider: PaymentProvider) -> None:
         _, result = self.pay(provider, save_method=provider.capabilities.save_method)

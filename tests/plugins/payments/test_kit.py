@@ -40,7 +40,7 @@ def broken(folder, **methods):
     return provider
 
 
-def test_a_claim_with_no_method_behind_it_is_named():
+def test_a_claim_with_no_method_behind_it_is_named(pytestconfig):
     class Claims(PaymentProvider):
         name = "claims"
         capabilities = Capabilities(authorize=True, cancel=True)
@@ -52,7 +52,7 @@ def test_a_claim_with_no_method_behind_it_is_named():
         def cancel_payment(self, payment): ...
 
     with pytest.raises(AssertionError, match="claims claims what it does not implement: authorize needs capture_payment"):
-        PaymentProviderContract().test_what_is_claimed_is_implemented(Claims())
+        PaymentProviderContract().test_what_is_claimed_is_implemented(Claims(), pytestconfig)
 
 
 def test_a_charge_for_each_call_is_found(tmp_path):
