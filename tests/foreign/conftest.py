@@ -1,0 +1,3 @@
+"""Distributions stand here whole; their own tests run where they are installed."""
+
+collect_ignore_glob = ["*/tests"]
