@@ -253,7 +253,7 @@ def test_late_money_that_somebody_gave_back_there_is_not_given_back_again(shop, 
     later(shop, days=1)
 
     assert (given_back(shop), refunds(shop)) == ([14_52], [("external", "succeeded", 14_52)])
-    assert (problems(shop, payment), status(shop, payment.order)) == ((None, None), "cancelled")
+    assert (status(shop, payment.order), stuck(shop)) == ("cancelled", {})
 
 
 def test_late_money_that_is_disputed_goes_back_once_the_dispute_is_won(shop, gateway):
