@@ -242,7 +242,8 @@ class StripeProvider(PaymentProvider):
         if payment.account is None:
             raise PaymentUnknown(f"nobody is named who may have paid {payment.payment_id}")
         service, expand = (self._v1.payment_intents, EXPAND) if payment.amount.amount else (self._v1.setup_intents, ["payment_method"])
-        params = {"customer": customer_of(self._api, payment.account), "expand": [f"data.{name}" for name in expand]}
+        # What is looked for is among the youngest.
+        params = {"customer": customer_of(self._api, payment.account), "expand": [f"data.{name}" for name in expand], "limit": 20}
         for intent in self._api.pages(service.list, params):
             if intent["metadata"].get("payment_id") == payment.payment_id and not _is_abandoned(intent):
                 return intent

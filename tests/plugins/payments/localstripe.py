@@ -70,10 +70,10 @@ def ask(address: str, method: str, path: str, **request: Any) -> Any:
     return answer.json()
 
 
-def signed(event: Any, secret: str = WEBHOOK_SECRETS[0]) -> tuple[dict[str, str], bytes]:
-    """Headers and body of a webhook, by the SDK's own signer."""
+def signed(event: Any, secret: str = WEBHOOK_SECRETS[0], at: int | None = None) -> tuple[dict[str, str], bytes]:
+    """Headers and body of a webhook, by the SDK's own signer; `at`: seconds since 1970, in place of now."""
     body = json.dumps(event, indent=2)
-    return {"Stripe-Signature": stripe.WebhookSignature.generate_signature_header(body, secret)}, body.encode()
+    return {"Stripe-Signature": stripe.WebhookSignature.generate_signature_header(body, secret, at)}, body.encode()
 
 
 def decide(result: Any, decision: str, address: str) -> None:

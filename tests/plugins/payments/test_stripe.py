@@ -1,5 +1,6 @@
 """Cards through Stripe, against localstripe."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
 from typing import ClassVar
@@ -12,7 +13,7 @@ from puesto.testing.payments import PaymentProviderContract, lost_reference, ref
 from puesto.testing.payments.faults import FaultCases
 from puesto.testing.payments.network import FaultyNetwork
 from puesto.testing.payments.scripts import ScriptCases
-from tests.plugins.payments.localstripe import OnLocalstripe, decide, localstripe, stripe_plugin
+from tests.plugins.payments.localstripe import OnLocalstripe, ask, decide, localstripe, stripe_plugin
 
 __all__ = ["localstripe"]
 
@@ -115,6 +116,15 @@ class TestStripe(OnLocalstripe, PaymentProviderContract):
         assert first.reference.startswith("cus_")
         assert first.reference.partition("/")[0] == second.reference.partition("/")[0]
 
+    def test_an_account_that_pays_many_times_at_once_has_one_customer(self, provider):
+        with ThreadPoolExecutor(6) as threads:
+            results = list(threads.map(provider.initiate_payment, [self.request() for _ in range(6)]))
+
+        params = {"query": f"metadata['account']:'{self.account}'", "limit": 100}
+        [customer] = ask(self.address, "GET", "/v1/customers/search", params=params)["data"]
+        assert {result.status for result in results} == {"captured"}
+        assert (customer["name"], customer["email"]) == ("Example GmbH", "billing@example.com")
+
     def test_what_was_never_confirmed_is_unknown_and_can_be_paid_once_more(self, provider, monkeypatch):
         """The process died, or Stripe went away, between the two requests that make a payment."""
         request = self.request()
@@ -126,6 +136,8 @@ class TestStripe(OnLocalstripe, PaymentProviderContract):
         for _ in range(2):
             with pytest.raises(PaymentUnknown):
                 provider.retrieve_payment(lost_reference(request))
+        with pytest.raises(PaymentUnknown):
+            provider.cancel_payment(lost_reference(request))
 
         again = provider.initiate_payment(request)
         assert (again.status, again.amount) == ("captured", request.amount)
