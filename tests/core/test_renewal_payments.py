@@ -10,7 +10,7 @@ from core.credit_notes import LineRefund
 from core.engine.idempotency import KeyedRequest
 from core.invoices import Invoice
 from core.orders import Order
-from core.payment_methods import add_method, delete_method, save_at_provider
+from core.payment_methods import add_method, choose_default, delete_method, save_at_provider
 from core.payments import GRACE, Payment
 from core.recovery import recover
 from core.refunds import refund_order
@@ -105,6 +105,18 @@ def test_a_new_method_settles_what_is_past_due_up_to_today(shop):
     shown = shop.show(subscription)
     assert (shown["status"], shown["current_period"]) == ("active", {"start": "2026-05-01", "end": "2026-06-01"})
     assert shop.refresh(subscription).retry_at is None
+
+
+def test_another_stored_method_that_is_made_the_default_pays_what_is_past_due(shop):
+    good = store(shop)
+    subscription = shop.buy("gotoassist-professional", token="tok_ok_then_declined", save=True)
+    on(shop, "2026-04-01")
+    assert status(shop, subscription) == "past_due"
+
+    choose_default(shop.engine, shop.account.id, good.id, INTERNAL)
+    shop.run()
+
+    assert (status(shop, subscription), charged(shop)) == ("active", [eur("72.60")] * 2)
 
 
 def test_one_method_that_is_refused_after_the_other_is_not_tried_twice(shop):
