@@ -202,10 +202,10 @@ def list_changes() -> Any:
 def _begin(*, setup: bool) -> Any:
     try:
         body = request.get_json()
-        lines = tuple(PaymentLine(line["description"], Money(**line["amount"])) for line in body["lines"])
+        lines = tuple(PaymentLine(line["description"], Money(**line["amount"])) for line in body.get("lines", ()))
         read = {"amount": Money(**body["amount"]), "customer": Customer(**body["customer"]), "lines": lines}
         asked = PaymentRequest(**{**body, **read})
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise BadRequest(f"no payment: {error}") from error
     if asked.token == "tok_unavailable":
         raise TooManyRequests
