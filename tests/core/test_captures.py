@@ -13,6 +13,7 @@ from core.engine.idempotency import KeyedRequest
 from core.errors import CaptureExceedsPayment, IdempotencyKeyReused, Missing, RefundExceedsPayment, TransitionInvalid
 from core.invoices import Invoice, invoice_document
 from core.orders import Order
+from core.payment_methods import PaymentMethod, delete_method
 from core.payments import Payment, Refund, reference, retrieve
 from core.recovery import recover
 from core.refunds import refund_order
@@ -349,6 +350,24 @@ def test_an_old_answer_takes_nothing_back(shop, order):
     settle(shop.engine, payment(shop), old)
 
     assert counted(shop) == ("partially_captured", 4_50)
+
+
+def test_what_was_taken_is_never_less_again(shop, order):
+    capture(shop, order, eur("4.50"))
+
+    settle(shop.engine, payment(shop), PaymentResult("captured", SET_ASIDE, captured=eur("1.00")))
+
+    assert counted(shop) == ("captured", 4_50)
+
+
+def test_a_method_that_was_deleted_before_the_capture_stays_deleted(shop):
+    order = shop.order(shop.cart(SEAT), token="tok_ok", save=True)["id"]
+    [method] = shop.engine.db.all(PaymentMethod.select())
+    delete_method(shop.engine, shop.account.id, method.id, INTERNAL)
+
+    capture(shop, order)
+
+    assert [row.deleted_at for row in shop.engine.db.all(PaymentMethod.select())] == [shop.clock.now()]
 
 
 def test_money_that_is_set_aside_no_more_is_told_to_staff(shop, order):
