@@ -7,9 +7,9 @@ import stripe
 
 from plugins.payments.stripe_events import read, verify
 from puesto import ProviderEvent, Secret, SignatureInvalid, eur
-from tests.plugins.payments.localstripe import signed
+from tests.plugins.payments import localstripe
 
-NOW = datetime.now(UTC)
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 INTENT = {
     "id": "pi_1",
     "object": "payment_intent",
@@ -37,6 +37,11 @@ DISPUTE = {
     "payment_method_details": {"type": "card", "card": {"brand": "visa"}},
 }
 CHARGE = {"id": "ch_1", "object": "charge", "amount": 2000, "currency": "eur", "payment_intent": "pi_1", "metadata": {}}
+
+
+def signed(event, secret):
+    """Just now."""
+    return localstripe.signed(event, secret, int(NOW.timestamp()))
 
 
 def event(type, it):
