@@ -20,14 +20,9 @@ PAYMENT = """
 
 
 @pytest.fixture
-def old(database_in, tmp_path, monkeypatch):
+def old(empty_database, tmp_path, monkeypatch):
     """An engine on a database of the first schema."""
-    folder = tmp_path / "old"
-    folder.mkdir()
-    engine = Engine(check_settings(CoreSettings(), {"database": database_in(folder), "data": str(folder / "data")}))
-    if engine.db.url.startswith("postgres"):
-        engine.db.raw().execute_sql("DROP SCHEMA public CASCADE")
-        engine.db.raw().execute_sql("CREATE SCHEMA public")
+    engine = Engine(check_settings(CoreSettings(), {"database": empty_database, "data": str(tmp_path / "data")}))
     first = tmp_path / "first"
     first.mkdir()
     shutil.copy(schema.MIGRATIONS / "0001_initial.py", first)
