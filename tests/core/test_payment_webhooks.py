@@ -75,7 +75,8 @@ def approve(gateway, payment):
 
 
 def inbox(shop):
-    return [(event.event_id, event.status, event.attempts, event.error) for event in shop.engine.db.all(PaymentWebhookEvent.select())]
+    events = shop.engine.db.all(PaymentWebhookEvent.select().order_by(PaymentWebhookEvent.id))
+    return [(event.event_id, event.status, event.attempts, event.error) for event in events]
 
 
 def order_status(shop):
