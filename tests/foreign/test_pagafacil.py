@@ -109,15 +109,17 @@ def test_it_is_found_by_its_entry_point(python, tmp_path):
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-def test_it_passes_the_kit_that_puesto_ships(python, tmp_path):
+# The faults of the network wait for time-outs; the sandbox's gateway meets the same by default.
+@pytest.mark.parametrize(("cases", "least"), [("not meets_a_fault", 53), pytest.param("meets_a_fault", 24, marks=pytest.mark.slow)], ids=["calm", "faults"])
+def test_it_passes_the_kit_that_puesto_ships(python, tmp_path, cases, least):
     tests = shutil.copytree(DISTRIBUTION / "tests", tmp_path / "tests")
 
-    command = [python, "-m", "pytest", "-p", "no:cacheprovider", "-q", tests]
+    command = [python, "-m", "pytest", "-p", "no:cacheprovider", "-q", "-k", cases, tests]
     ran = subprocess.run(command, cwd=tmp_path, env=secrets(), capture_output=True, text=True, timeout=110)
 
     passed = re.search(r"(\d+) passed", ran.stdout)
     assert ran.returncode == 0, ran.stdout
-    assert passed is not None and int(passed[1]) >= 77
+    assert passed is not None and int(passed[1]) >= least
 
 
 def test_it_is_paid_with_over_http_and_refunded(gateway_and_shop):
