@@ -71,22 +71,28 @@ class Choice:
 
 
 @contextmanager
-def stopping(shop: Any, gateway: Any) -> Iterator[None]:
-    """Actors pause before transactions and calls of the provider; what they read and write is noted."""
+def stopping(shop: Any, gateway: Any, coarse: bool) -> Iterator[None]:
+    """Actors pause before transactions and calls of the provider; what they read and write is noted.
+
+    coarse: they pause only when the provider has answered and nothing of it is written yet.
+    """
     db, plugins = shop.engine.db, shop.engine.plugins
     transaction, hooks = db.transaction, db.raw().query_hooks
 
     def paused_transaction() -> Any:
-        if isinstance(current_thread(), Actor) and not db.in_transaction():
+        if isinstance(current_thread(), Actor) and not db.in_transaction() and not coarse:
             current_thread().pause()
         return transaction()
 
     def called_in_turn(_seconds: float, call: Callable[[], Any]) -> Any:
         if isinstance(current_thread(), Actor) and not db.in_transaction():
-            current_thread().pause()
+            if not coarse:
+                current_thread().pause()
             gateway.calls.clear()
             answer = call()
             current_thread().touched |= {("gateway", name not in READS_ONLY) for name in gateway.calls}
+            if coarse:
+                current_thread().pause()
             return answer
         return call()
 
@@ -103,7 +109,7 @@ def stopping(shop: Any, gateway: Any) -> Iterator[None]:
         del db.transaction, plugins.with_deadline
 
 
-def explore(shop: Any, gateway: Any, reset: Callable[[], Any], bodies: Bodies, check: Check) -> int:
+def explore(shop: Any, gateway: Any, reset: Callable[[], Any], bodies: Bodies, check: Check, *, coarse: bool = False) -> int:
     """Run `bodies` in every order that matters, each time from `reset`, and `check` the outcome; how many orders there were."""
     choices: list[Choice] = []
 
@@ -115,7 +121,7 @@ def explore(shop: Any, gateway: Any, reset: Callable[[], Any], bodies: Bodies, c
         return choices[len(trace)].chosen
 
     for count in itertools.count(1):
-        trace = _run(shop, gateway, reset, bodies, check, choose)
+        trace = _run(shop, gateway, reset, bodies, check, choose, coarse=coarse)
         for at, name in _races(trace):
             choices[at].to_try.add(name)
         while choices and not choices[-1].to_try - choices[-1].tried:
@@ -135,12 +141,19 @@ def wander(shop: Any, gateway: Any, reset: Callable[[], Any], bodies: Bodies, ch
 
 
 def _run(
-    shop: Any, gateway: Any, reset: Callable[[], Any], bodies: Bodies, check: Check, choose: Callable[[Trace, list[str]], str]
+    shop: Any,
+    gateway: Any,
+    reset: Callable[[], Any],
+    bodies: Bodies,
+    check: Check,
+    choose: Callable[[Trace, list[str]], str],
+    *,
+    coarse: bool = False,
 ) -> Trace:
     reset()
     actors = {name: Actor(name, body, shop.engine.db.close) for name, body in bodies.items()}
     trace: Trace = []
-    with stopping(shop, gateway):
+    with stopping(shop, gateway, coarse):
         for actor in actors.values():
             actor.start()
         while able := [name for name, actor in actors.items() if not actor.over]:

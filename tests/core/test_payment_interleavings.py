@@ -135,6 +135,14 @@ def test_two_at_once_end_as_they_may_in_every_order(play, scene, names):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("scene", "names"), some(4, [APPROVED]))
+def test_all_at_once_end_as_they_may_in_every_order_of_asking_and_writing(play, scene, names):
+    """Between the provider's answer and its being written anybody may cut in, and so may any number of others."""
+    play(scene, names, partial(explore, coarse=True))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(("scene", "names"), some(4, [APPROVED, UNDECIDED, REFUSED]) + some(5, [CALLED_OFF], (*NEWS, "cancel")))
 def test_all_at_once_end_as_they_may_in_orders_drawn_by_lot(play, scene, names, seed):

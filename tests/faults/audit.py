@@ -66,9 +66,15 @@ class Books:
         assert left == {}
 
     def compare_invoices(self) -> None:
-        invoices = self.all(Invoice)
-        assert {invoice.order for invoice in invoices} == {order.id for order in self.paid.values() if order.total}
-        assert sorted(invoice.sequence for invoice in invoices) == list(range(1, len(invoices) + 1))
+        """One for each order that cost something, a credit note for each refund of it, and no gap in any series."""
+        documents = self.all(Invoice)
+        invoices = [each.order for each in documents if each.credits is None]
+        assert sorted(invoices) == sorted(order.id for order in self.paid.values() if order.total)
+        credited = Counter(each.cause for each in documents if each.credits is not None)
+        assert credited == Counter(refund.id for refund in self.refunds if refund.order in self.paid)
+        for series in {each.series for each in documents}:
+            sequences = sorted(each.sequence for each in documents if each.series == series)
+            assert sequences == list(range(1, len(sequences) + 1))
 
     def compare_subscriptions(self) -> None:
         """Each line that was paid began one, or changed one; no seat is without."""
