@@ -86,26 +86,20 @@ class PagaFacil(PaymentProvider):
         )
 
     def initiate_payment(self, request: PaymentRequest) -> PaymentResult:
+        return self._begin(request, store=request.save_method)
+
+    def save_method(self, request: PaymentRequest) -> PaymentResult:
+        """A charge of nothing that stores the card."""
+        return self._begin(request, store=True)
+
+    def _begin(self, request: PaymentRequest, *, store: bool) -> PaymentResult:
         body = {
             "referencia": request.payment_id,
             "importe": str(request.amount.decimal()),
             "divisa": request.amount.currency,
             "tarjeta": request.token,
             "guardada": request.method,
-            "guardar": request.save_method,
-            "presente": request.on_session,
-            "volver": request.return_url,
-        }
-        return self._result(self._call("POST", "/v2/cobros", key=request.idempotency_key, json=body))
-
-    def save_method(self, request: PaymentRequest) -> PaymentResult:
-        """A charge of nothing that stores the card."""
-        body = {
-            "referencia": request.payment_id,
-            "importe": str(request.amount.decimal()),
-            "divisa": request.amount.currency,
-            "tarjeta": request.token,
-            "guardar": True,
+            "guardar": store,
             "presente": request.on_session,
             "volver": request.return_url,
         }
