@@ -8,10 +8,11 @@ from marshmallow import Schema, fields, validate
 
 from api.auth import needs
 from api.http import Blueprint, caller, engine, guarded, keyed, listed, store_once, tag
-from api.schemas import ID, NAME, Address, Answer, Choice, Instant, PageQuery, Representative, TaxIdOut, paged
-from core import accounts, payment_methods, seats
+from api.schemas import ID, NAME, Address, Amount, Answer, Choice, Instant, PageQuery, Representative, TaxIdOut, paged
+from core import accounts, balance, payment_methods, seats
 from core.engine.values import to_json
 from core.errors import Forbidden
+from core.rules.money import Money
 
 blueprint = Blueprint("accounts", __name__, url_prefix="/v1/accounts", description="Customer organisations and their users")
 EMAIL = validate.Length(max=254)
@@ -52,6 +53,21 @@ class AccountOut(Answer):
     representative = fields.Nested(Representative, required=True, allow_none=True)
     tax_id = fields.Nested(TaxIdOut, required=True, allow_none=True)
     created_at = Instant()
+
+
+class BalanceEntryOut(Answer):
+    """A movement of the balance; `balance`: what it was then."""
+
+    id = fields.String(required=True)
+    kind = Choice(*balance.KINDS)
+    cause = fields.String(required=True, metadata={"description": "id of the order, credit note or refund"})
+    amount = Amount("negative where credit went")
+    balance = Amount()
+    created_at = Instant()
+
+
+class BalanceOut(paged(BalanceEntryOut)):  # type: ignore[misc]
+    balance = Amount("the credit that the next order uses up: the sum of all entries")
 
 
 class TaxIdValue(Schema):
@@ -215,6 +231,17 @@ def change_user(body, account_id, user_id, version):
 def remove_user(account_id, user_id, version):
     """Remove a user; their seats are free again."""
     seats.remove_user(engine(), account_id, user_id, caller(), version)
+
+
+@blueprint.get("/<account_id>/balance")
+@needs("billing")
+@blueprint.arguments(PageQuery, location="query")
+@blueprint.response(200, BalanceOut)
+def read_balance(query, account_id):
+    """Read the credit of an account, and where it comes from, the newest entry first."""
+    account = accounts.get_account(engine(), account_id, caller())
+    entries = listed(balance.BalanceEntry, {**query, "account": account.id}, balance.entry_document)
+    return {"balance": to_json(Money(account.balance, account.currency)), **entries}
 
 
 @blueprint.post("/<account_id>/payment-methods")

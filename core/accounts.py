@@ -31,7 +31,7 @@ NUMBERS_OF = {"MC": "FR", "IM": "GB"}
 class Account(Row):
     """A customer organisation. `tax_id` is {value, country, number, status, checked_at, consultation_number} or null.
 
-    balance: credit in minor units of `currency` that the next order uses up; changed by `core.orders` only.
+    balance: credit in minor units of `currency` that the next order uses up; changed by `core.balance.post` only.
     ordered: whether it has ever ordered anything, after which its currency stays.
     """
 

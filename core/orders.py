@@ -9,6 +9,7 @@ import peewee
 
 from core.access import Caller, find
 from core.accounts import Account, account_document, lock_account
+from core.balance import post
 from core.carts import Cart
 from core.credit_notes import credit, parts_of_amount
 from core.disputes import dispute_document, disputes_of
@@ -132,7 +133,8 @@ def write_order(
     engine.db.insert(*(_order_line(order, line) for line in quote.lines))
     if cart is not None:
         engine.db.update(cart, status="ordering", order=order.id)
-    engine.db.update(account, balance=account.balance - quote.credit_used.amount, ordered=True)
+    post(engine, account.id, "used", order_id, -quote.credit_used.amount)
+    engine.db.update(account, ordered=True)
     return order
 
 
@@ -162,7 +164,7 @@ def complete_order(engine: Engine, order: Order, payment: Payment | None) -> Non
     account = lock_account(engine, order.account)
     lines = lines_of(engine, order)
     news = [_fulfil(engine, account, line) for line in lines]
-    engine.db.update(account, balance=account.balance + max(-order.total, 0))
+    post(engine, account.id, "credited", order.id, max(-order.total, 0))
     engine.db.execute(Cart.update(status="ordered").where(Cart.id == order.cart))
     engine.db.update(order, status="completed", completed_at=engine.clock.now(), version=order.version + 1)
     invoice = _invoice(engine, order, account, lines, payment)
@@ -262,7 +264,7 @@ def close_order(engine: Engine, order: Order, status: str, *, tell: Payment | No
     if order.status not in WAITING:
         return
     engine.db.update(order, status=status, version=order.version + 1)
-    engine.db.execute(Account.update(balance=Account.balance + order.credit_used).where(Account.id == order.account))
+    post(engine, order.account, "given_back", order.id, order.credit_used)
     engine.db.execute(Cart.update(status="open", order=None).where(Cart.id == order.cart))
     unreserve(engine, order.cart)
     if order.kind == "renewal":

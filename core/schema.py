@@ -17,6 +17,7 @@ from playhouse.migrations import Migration
 
 from core.access import AccountToken, ApiKey
 from core.accounts import Account, User
+from core.balance import BalanceEntry
 from core.captures import Capture
 from core.carts import Cart, CartLine
 from core.differences import Difference
@@ -43,6 +44,7 @@ TABLES: tuple[type[Row], ...] = (
     ClockOffset, ApiKey, AccountToken, Account, User, PaymentMethod, Cart, CartLine, Order, OrderLine, Payment, Capture, Refund, Dispute,
     PaymentWebhookEvent, Subscription, SubscriptionChange, Trial, SeatAssignment, InvoiceSeries, Invoice, InvoiceLine, EventRow,
     Delivery, IdempotencyKey, Feed, Setback, Reconciliation, Difference,
+    BalanceEntry,
 )  # fmt: skip
 CORE = "core"
 MIGRATIONS = Path(__file__).parent / "migrations"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from core.accounts import Account, account_document
+from core.balance import post
 from core.credit_notes import credit, parts_of_amount
 from core.engine.engine import Engine
 from core.engine.events import append
@@ -44,7 +45,7 @@ def undo_order(engine: Engine, order: Order, payment: Payment) -> None:
         engine.db.update(subscription, changing=None)
         if subscription.status != "cancelled":
             end(engine, subscription)
-    engine.db.update(account, balance=account.balance + order.credit_used)
+    post(engine, account.id, "given_back", order.id, order.credit_used)
     engine.db.update(order, status="cancelled", version=order.version + 1)
     invoice = invoice_of(engine, order.id)
     if invoice is not None:

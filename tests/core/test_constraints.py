@@ -6,6 +6,7 @@ import pytest
 from core import schema
 from core.access import ApiKey, create_key
 from core.accounts import User
+from core.balance import BalanceEntry, post
 from core.captures import Capture, write_capture
 from core.checkout import settle
 from core.differences import Difference, Found, keep
@@ -77,6 +78,9 @@ CHECKS = [
     ("invoice_line", "period_end", "period_start"),
     ("delivery", "status", "'lost'"),
     ("delivery", "attempts", "-1"),
+    ("balance_entry", "kind", "'gift'"),
+    ("balance_entry", "amount", "0"),
+    ("balance_entry", "balance", "-1"),
 ]
 LAST = "a refund's credit note"
 # A second row that has the first one's values (or the last one's), but for those named: of what may be there once.
@@ -102,6 +106,7 @@ SECONDS = [
     (PaymentWebhookEvent, ["id"], "a provider's event"),
     (Setback, ["id"], "what keeps a row from being worked on"),
     (ApiKey, ["id"], "a key's hash"),
+    (BalanceEntry, ["id"], "an entry of a kind for its cause"),
 ]
 # A row that others need can't go.
 NEEDED = ["account", "user", "subscription", "orders", "payment", "invoice"]
@@ -131,6 +136,7 @@ def shop(tmp_path_factory, new_shop):
     tell(shop, "pay_of_somebody")
     with shop.engine.db.transaction():
         keep(shop.engine, payment, [Found("payment_status", payment.id, "captured", "declined")])
+        post(shop.engine, order.account, "credited", order.id, 100)
     yield shop
     shop.close()
 

@@ -12,6 +12,7 @@ import pytest
 from core import schema
 from core.access import INTERNAL
 from core.accounts import Account
+from core.balance import BalanceEntry
 from core.errors import TrialNotEligible
 from core.invoices import Invoice
 from core.subscriptions import Subscription, cancel
@@ -107,6 +108,16 @@ def test_the_accounts_go_on_buying_under_the_next_numbers(shop):
     assert numbers == ["2026-000001", "2026-000002", "2026-000003", "2026-000004"]
     with pytest.raises(TrialNotEligible):
         shop.try_out("gotomeeting-professional", account=acme)
+
+
+def test_credit_from_before_the_ledger_is_its_first_entry(old):
+    old.db.raw().execute_sql(f"UPDATE account SET balance = 500 WHERE id = '{BETA}'")
+
+    schema.upgrade(old)
+
+    (entry,) = old.db.all(BalanceEntry.select())
+    assert (entry.id, entry.account, entry.kind, entry.cause) == (BETA.replace("acc", "bal"), BETA, "opening", BETA)
+    assert (entry.amount, entry.balance, entry.currency) == (500, 500, "EUR")
 
 
 def test_what_was_to_end_ends(shop):
