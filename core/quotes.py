@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
-from decimal import Decimal
-from fractions import Fraction
 from typing import Any
 
 from core.access import INTERNAL, Caller
@@ -27,9 +25,10 @@ from core.hooks.products import text
 from core.hooks.tax import LineTax, Party, TaxDecision, TaxLine
 from core.payment_methods import default_method
 from core.providers import Choice, choose_providers
-from core.rules.billing_plan import Billing, Derivation, Rounding, bill_renewal, bill_start
+from core.rules import derivations
 from core.rules.money import Money, total, zero
 from core.rules.periods import Period
+from core.rules.planner import Billing, Kind, Life, Line, plan
 from core.rules.seals import Shown, changes, seal, unseal
 from core.subscriptions import CHANGEABLE, Subscription, pending_changes
 from core.tax import buyer_of, decide_tax, kept, tax_at
@@ -105,6 +104,13 @@ class _Draft:
     @property
     def credit(self) -> Money:
         return self.billing.credit if self.billing else zero(self.terms.price.currency)
+
+    def of(self, kind: Kind) -> list[Line]:
+        return [line for line in self.billing.lines if line.kind == kind] if self.billing else []
+
+    def part(self, number: int) -> str:
+        """How the tax question names each charge of the line."""
+        return f"{self.line.id}/{number}" if number else self.line.id
 
 
 def make_quote(engine: Engine, cart: Cart, lines: Sequence[CartLine], account: Account | None, caller: Caller) -> Quote:
@@ -196,14 +202,14 @@ def _draft(engine: Engine, cart: Cart, line: CartLine, today: date, pointer: str
     terms, subscription = line_terms(engine, cart, line, pointer)
     if subscription is not None:
         billing = bill_terms(subscription, terms, today, f"{pointer}/subscription")
-        running = billing.term if billing is not None and billing.term is not None else subscription.term
+        running = (billing.life.term if billing is not None else None) or subscription.term
         return _Draft(line, terms, subscription, billing, running.period)
     if terms.trial:
         assert terms.plan.trial is not None
         return _Draft(line, terms, None, None, Period(today, today + timedelta(days=terms.plan.trial.days)))
-    billing = bill_start(terms.price, terms.seats, terms.interval, today)
-    assert billing.term is not None
-    return _Draft(line, terms, None, billing, billing.term.period)
+    billing = plan(Life(terms.deal), today)
+    assert billing.life.term is not None
+    return _Draft(line, terms, None, billing, billing.life.term.period)
 
 
 def _renewal(engine: Engine, subscription: Subscription, pointer: str) -> _Draft:
@@ -211,30 +217,37 @@ def _renewal(engine: Engine, subscription: Subscription, pointer: str) -> _Draft
     terms = renewal_terms(engine, subscription, pointer)
     release = [user for change in pending_changes(engine, subscription) for user in change.release]
     line = CartLine(id=new_id("lin"), mode=RENEWAL, subscription=subscription.id, release=release)
-    billing = bill_renewal(subscription.term, terms.price, terms.seats, terms.interval)
-    assert billing.term is not None
-    return _Draft(line, terms, subscription, billing, billing.term.period)
+    billing = plan(replace(subscription.life, waiting=terms.deal), subscription.period_end)
+    assert billing.life.term is not None
+    return _Draft(line, terms, subscription, billing, billing.life.term.period)
 
 
 def _tax(engine: Engine, buyer: Party, drafts: Sequence[_Draft], currency: str, today: date) -> TaxDecision:
     """One question for the whole cart: what is charged now, and what will be charged next."""
-    asked = []
+    asked: list[TaxLine] = []
     for draft in drafts:
-        category = draft.terms.product.tax_category
-        asked.append(TaxLine(draft.line.id, category, draft.charge))
+        category, charges = draft.terms.product.tax_category, [line.amount for line in draft.of("charge")]
+        asked.extend(TaxLine(draft.part(n), category, amount) for n, amount in enumerate(charges or [zero(currency)]))
         asked.append(TaxLine(f"{draft.line.id}/next", category, draft.terms.next_amount or zero(currency)))
     return decide_tax(engine, buyer, tuple(asked), currency, today)
 
 
+def _items(draft: _Draft, taxes: dict[str, LineTax], locale: str) -> list[dict[str, Any]]:
+    """The lines of the invoice, each with its own net and tax; what was charged goes back at the rate at which it was."""
+    charges = [(line, taxes[draft.part(n)]) for n, line in enumerate(draft.of("charge"))]
+    items = [_item(draft, line, line.amount, tax.tax, kept(tax), locale) for line, tax in charges if line.amount]
+    for line in draft.of("credit"):
+        if line.amount:
+            assert draft.subscription is not None
+            back = tax_at(line.amount, draft.subscription.tax)
+            items.append(_item(draft, line, -line.amount, -back, draft.subscription.tax, locale))
+    return items
+
+
 def _quote_line(draft: _Draft, taxes: dict[str, LineTax], locale: str) -> QuoteLine:
-    now, following = taxes[draft.line.id], taxes[f"{draft.line.id}/next"]
-    credit_tax = zero(draft.charge.currency)
-    items = [_item("charge", draft, draft.charge, now.tax, kept(now), locale)] if draft.charge else []
-    if draft.credit:
-        assert draft.subscription is not None
-        credit_tax = tax_at(draft.credit, draft.subscription.tax)
-        items.append(_item("credit", draft, -draft.credit, -credit_tax, draft.subscription.tax, locale))
-    net, tax = draft.charge - draft.credit, now.tax - credit_tax
+    now, following = taxes[draft.part(0)], taxes[f"{draft.line.id}/next"]
+    items = _items(draft, taxes, locale)
+    net, tax = draft.charge - draft.credit, total((item["tax"] for item in items), draft.charge.currency)
     next_amount = draft.terms.next_amount + following.tax if draft.terms.next_amount is not None else None
     document = {
         **_names(draft, locale),
@@ -276,17 +289,12 @@ def _unit_amount(terms: Terms) -> Money | None:
     return steps[0].unit_amount if len(steps) == 1 and steps[0].included is None else None
 
 
-def _item(kind: str, draft: _Draft, net: Money, tax: Money, kept_tax: dict[str, Any], locale: str) -> dict[str, Any]:
-    """A line of the invoice. A credit tells the period that it gives back, a charge the one that it pays for."""
-    period = draft.period
-    if kind == "credit":
-        assert draft.subscription is not None and draft.billing is not None
-        period = Period(draft.billing.effective_on, draft.subscription.period_end)
-    seats = draft.subscription.seats if kind == "credit" and draft.subscription else draft.terms.seats
+def _item(draft: _Draft, line: Line, net: Money, tax: Money, kept_tax: dict[str, Any], locale: str) -> dict[str, Any]:
+    """A line of the invoice. A credit names what it gives back, a charge what it pays for."""
     names = f"{text(draft.terms.product.name, locale)} – {text(draft.terms.plan.name, locale)}"
-    if kind == "credit" and draft.subscription:
+    if line.kind == "credit" and draft.subscription:
         names = f"{text(draft.subscription.product_name, locale)} – {text(draft.subscription.plan_name, locale)}"
-    return {"kind": kind, "description": names, "seats": seats, "period": period, "net": net, "tax": tax, **kept_tax}
+    return {"kind": line.kind, "description": names, "seats": line.seats, "period": line.period, "net": net, "tax": tax, **kept_tax}
 
 
 def _tax_parts(items: Sequence[dict[str, Any]], now: LineTax) -> list[dict[str, Any]]:
@@ -301,13 +309,8 @@ def _tax_parts(items: Sequence[dict[str, Any]], now: LineTax) -> list[dict[str, 
 
 def _explain(draft: _Draft, items: Sequence[dict[str, Any]]) -> list[Any]:
     """How every amount of the line came about: the billing, then the tax."""
-    steps: list[Any] = list(draft.billing.derivations) if draft.billing else []
-    for item in items:
-        exact = item["net"].amount * Fraction(Decimal(item["rate"])) / 100
-        formula = f"{item['net'].decimal()} x {item['rate']} %"
-        rounding: Rounding = "none" if exact.denominator == 1 else "half_away_from_zero"
-        steps.append(Derivation("tax", item["tax"], formula, None, None, str(exact), rounding))
-    return steps
+    billed = [line.derivation for line in draft.billing.lines] if draft.billing else []
+    return [*billed, *(derivations.tax(item["net"], item["rate"], item["tax"]) for item in items)]
 
 
 def _fulfilment(draft: _Draft, tax: dict[str, Any], next_amount: int | None) -> dict[str, Any]:
@@ -315,7 +318,7 @@ def _fulfilment(draft: _Draft, tax: dict[str, Any], next_amount: int | None) -> 
     if subscription is None:
         return {"action": "start", "columns": {**_sold(terms), "tax": tax, "next_charge": next_amount, **_running(draft)}}
     change = {"changed": terms.changed, "release": draft.line.release or []}
-    if billing is not None and billing.term is None:
+    if billing is not None and billing.waits:
         when = {"effective_on": billing.effective_on, "policy": terms.policy, "next_charge": next_amount}
         return {"action": "schedule", **change, **when}
     columns = {**_sold(terms), "tax": tax, "next_charge": next_amount, **(_running(draft) if billing else {})}
@@ -326,7 +329,7 @@ def _fulfilment(draft: _Draft, tax: dict[str, Any], next_amount: int | None) -> 
 
 def _running(draft: _Draft) -> dict[str, Any]:
     """What a subscription keeps of the period that runs."""
-    term = draft.billing.term if draft.billing else None
+    term = draft.billing.life.term if draft.billing else None
     columns = {"period_start": draft.period.start, "period_end": draft.period.end}
     if term is None:
         return {**columns, "status": "trialing", "trial_end": draft.period.end, "term_amount": 0, "anchor_day": draft.period.end.day}

@@ -10,6 +10,7 @@ import peewee
 
 from core.access import Caller, find, missing
 from core.accounts import Account, account_document
+from core.catalog import price_from_document
 from core.engine.clock import day_in
 from core.engine.database import DayField, InstantField, JsonField, Row, refers_to
 from core.engine.engine import Engine
@@ -18,9 +19,9 @@ from core.engine.setbacks import attempt, resting
 from core.engine.values import new_id, to_json
 from core.errors import TransitionInvalid
 from core.hooks.products import text
-from core.rules.billing_plan import Term
 from core.rules.money import Money
 from core.rules.periods import Interval, Period
+from core.rules.planner import Deal, Life, Term
 
 RUNNING = ("trialing", "active", "past_due")
 ENDING = "end_subscription"
@@ -78,6 +79,14 @@ class Subscription(Row):
     @property
     def term(self) -> Term:
         return Term(Period(self.period_start, self.period_end), self.anchor_day, Money(self.term_amount, self.currency))
+
+    @property
+    def life(self) -> Life:
+        """As the planner sees it, without the changes that wait."""
+        deal = Deal(price_from_document(self.price), self.seats)
+        if self.trial_end is not None:
+            return Life(deal, trial=self.term.period, ends_on=self.cancel_at)
+        return Life(deal, self.term, ends_on=self.cancel_at)
 
 
 for _day in (Subscription.period_end, Subscription.cancel_at, Subscription.trial_end):

@@ -10,9 +10,10 @@ from core.catalog import check_seats, check_trial_seats, find_plan, find_price, 
 from core.engine.engine import Engine
 from core.errors import TransitionInvalid, TrialNotEligible, ValidationFailed
 from core.hooks.products import Plan, Product
-from core.rules.billing_plan import Billing, ChangePolicy, Direction, bill_change, bill_start, direction_of
+from core.rules.billing_plan import NAMED_POLICIES, ChangePolicy, Direction, direction_of
 from core.rules.money import Money
 from core.rules.periods import Interval
+from core.rules.planner import Billing, Change, Deal, plan
 from core.rules.prices import Price
 from core.subscriptions import CHANGEABLE, Subscription, check_goes_on, pending_changes
 
@@ -36,6 +37,10 @@ class Terms:
     next_amount: Money | None
     policy: ChangePolicy | None = None
     changed: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def deal(self) -> Deal:
+        return Deal(self.price, self.seats)
 
     @property
     def needs_method(self) -> bool:
@@ -138,11 +143,10 @@ def bill_terms(subscription: Subscription, terms: Terms, on: date, pointer: str)
     Raises TransitionInvalid where the running period is over: its renewal or its end comes first.
     """
     if subscription.status == "trialing" and not terms.trial:
-        return bill_start(terms.price, terms.seats, terms.interval, on)
+        return plan(subscription.life, on, Change(terms.deal, NAMED_POLICIES["restart"]))
     if on >= subscription.period_end:
         raise TransitionInvalid("The period ended on {day}: what follows it is due first.", pointer=pointer, day=subscription.period_end)
     if terms.policy is None:
         return None
     on = max(on, subscription.period_start)  # the account may have moved to a zone where it is still the day before
-    changes = terms.interval != subscription.interval
-    return bill_change(subscription.term, terms.price, terms.seats, terms.interval, terms.policy, on, interval_changes=changes)
+    return plan(subscription.life, on, Change(terms.deal, terms.policy))
