@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import fields
 
-from api.http import Blueprint, engine
+from api.http import Blueprint, engine, lasting
 from api.languages import locale
 from api.schemas import INTERVALS, Amount, Answer, Choice, MoneyOut, PageQuery, paged
 from core import catalog
@@ -64,6 +64,7 @@ class ProductOut(Answer):
 
 
 @blueprint.get("")
+@lasting
 @blueprint.arguments(PageQuery, location="query")
 @blueprint.response(200, paged(ProductOut))
 def list_products(query):
@@ -78,6 +79,7 @@ def list_products(query):
 
 
 @blueprint.get("/<product_id>")
+@lasting
 @blueprint.response(200, ProductOut)
 def get_product(product_id):
     """Read a product."""

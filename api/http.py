@@ -26,7 +26,8 @@ from core.engine.idempotency import Answer, KeyedRequest, begin, once
 
 KEY_HEADER = "Idempotency-Key"
 # What an answer depends on besides its address.
-VARY = ("Accept-Language", "Authorization", "Cart-Secret")
+VARY = "Accept-Language, Authorization, Cart-Secret"
+MOST_KEPT = 50  # answers of a lasting route, per process
 LONGEST_VERSION = 18  # digits: what an integer of a database holds
 R = TypeVar("R", bound=Row)
 
@@ -42,6 +43,10 @@ class Parser(FlaskParser):
 
 class Blueprint(SmorestBlueprint):
     ARGUMENTS_PARSER = Parser()
+
+    def arguments(self, schema: type[Schema], **options: Any) -> Any:
+        """As of flask-smorest, with one object of the schema for all requests."""
+        return super().arguments(schema(), **options)
 
 
 def engine() -> Engine:
@@ -186,12 +191,12 @@ def _tagged(response: Response) -> Response:
     """Tag what was read or changed by its version, if it has one, and its content; answer 304 where the client has it already."""
     if response.direct_passthrough:
         return response
-    response.vary.update(VARY)
-    response.cache_control.no_cache = True
+    response.headers["Vary"] = VARY
+    response.headers["Cache-Control"] = "no-cache"
     reading = request.method in ("GET", "HEAD")
     version, _ = response.get_etag()
     if response.status_code in (200, 201) and (version or reading):
-        content = hashlib.sha256(response.get_data()).hexdigest()[:20]
+        content = g.get("fingerprint") or _fingerprint(response)
         etag = f"{version};{content}" if version else content
         response.set_etag(etag)
         if reading and request.if_none_match.contains_weak(etag):
@@ -200,6 +205,29 @@ def _tagged(response: Response) -> Response:
         response.set_data(b"")
         remove_entity_headers(response.headers)
     return response
+
+
+def _fingerprint(response: Response) -> str:
+    return hashlib.sha256(response.get_data()).hexdigest()[:20]
+
+
+def lasting(view: Callable[..., Any]) -> Callable[..., Any]:
+    """Answer from memory what was answered before to the same address and languages: for what is the same for everybody, and changes
+    with a new start only. Stands above what parses and renders."""
+
+    @wraps(view)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        kept: dict[Any, tuple[bytes, str]] = current_app.extensions.setdefault(f"puesto {view.__name__}", {})
+        key = (request.path, request.query_string, request.headers.get("Accept-Language"))
+        if key not in kept:
+            answer = make_response(view(*args, **kwargs))
+            if len(kept) >= MOST_KEPT:
+                kept.clear()
+            kept[key] = answer.get_data(), _fingerprint(answer)
+        body, g.fingerprint = kept[key]
+        return Response(body, mimetype="application/json")
+
+    return wrapper
 
 
 # --- lists
@@ -223,12 +251,18 @@ def page_of(template: str, **variables: Any) -> Response:
 
 def install(app: Flask, identify: Callable[[], None]) -> None:
     """Give every request its id, find out who asks, and refuse what is unreadable before a route sees it; tag the answers."""
-    app.before_request(_number_request)
-    app.before_request(_check_address)
-    app.before_request(identify)
-    app.before_request(_read_body)
-    app.after_request(_tagged)
-    app.after_request(_with_request_id)
+
+
+    @app.before_request
+    def begin() -> None:
+        _number_request()
+        _check_address()
+        identify()
+        _read_body()
+
+    @app.after_request
+    def end(response: Response) -> Response:
+        return _with_request_id(_tagged(response))
 
 
 def _number_request() -> None:

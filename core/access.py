@@ -145,14 +145,21 @@ def identify(engine: Engine, bearer: str | None, cart_secret: str | None = None)
     if bearer is None:
         return Caller(NOBODY.id, NOBODY.scopes, anonymous=True, cart_secret=cart_secret)
     if bearer.startswith("sk_"):
-        key = engine.db.first(ApiKey.select().where(ApiKey.hash == digest(bearer)))
-        if key is not None and key.revoked_at is None:
+        for key in engine.db.ask(_living_key, digest(bearer)):
             return Caller(key.id, frozenset(key.scopes), cart_secret=cart_secret)
     if bearer.startswith("at_"):
-        token = engine.db.get(AccountToken, digest(bearer))
-        if token is not None and token.expires_at > engine.clock.now():
-            return Caller(token.user, TOKEN_SCOPES[token.role], account=token.account, cart_secret=cart_secret)
+        for token in engine.db.ask(_token, digest(bearer)):
+            if token.expires_at > engine.clock.now():
+                return Caller(token.user, TOKEN_SCOPES[token.role], account=token.account, cart_secret=cart_secret)
     raise Unauthorized("This key or token is unknown, expired or revoked.")
+
+
+def _living_key(hash_: str) -> Any:
+    return ApiKey.select(ApiKey.id, ApiKey.scopes).where((ApiKey.hash == hash_) & ApiKey.revoked_at.is_null())
+
+
+def _token(hash_: str) -> Any:
+    return AccountToken.select().where(AccountToken.hash == hash_)
 
 
 def sweep_tokens(engine: Engine) -> int:

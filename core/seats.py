@@ -11,6 +11,7 @@ import peewee
 
 from core.access import Caller, find, missing, revoke_tokens
 from core.accounts import Account, User, find_user, lock_account, user_document
+from core.engine.clock import day_in
 from core.engine.database import InstantField, Row, refers_to
 from core.engine.engine import Engine
 from core.engine.values import new_id, to_json
@@ -33,6 +34,7 @@ class SeatAssignment(Row):
         indexes = ((("subscription", "user"), True),)
 
 
+SEAT = SeatAssignment.id.alias("seat")
 # From the farthest miss to the answer yes.
 REASONS = ("no_subscription", "cancelled", "trial_ended", "paused", "no_seat", "seat_assigned")
 
@@ -161,26 +163,32 @@ def check_entitlement(engine: Engine, user_id: str, product: str, caller: Caller
     Of several subscriptions the one of the highest plan counts, among those that entitle or else come nearest to it.
     Raises Missing for a user the caller may not see.
     """
-    user = find(engine, User, user_id, caller)
-    account = engine.db.get(Account, user.account)
-    assert account is not None
-    of_product = (Subscription.account == user.account) & (Subscription.product == product)
-    subscriptions = engine.db.all(Subscription.select().where(of_product).order_by(Subscription.tier.desc(), Subscription.id.desc()))
-    seats = SeatAssignment.select(SeatAssignment.subscription).where(SeatAssignment.user == user_id)
-    held = {seat.subscription for seat in engine.db.all(seats)} if subscriptions else set()
-    answers = [_entitlement(subscription, subscription.id in held, account, engine) for subscription in subscriptions]
+    rows = engine.db.ask(_subscriptions_of, user_id, product)
+    if not rows or not caller.owns(rows[0].account):
+        raise missing("user", user_id)
+    answers = [_entitlement(row, day_in(engine.clock.now(), row.time_zone)) for row in rows if row.subscription is not None]
     return max(answers, key=lambda answer: REASONS.index(answer.reason), default=Entitlement(False, "no_subscription"))
 
 
-def _entitlement(subscription: Subscription, has_seat: bool, account: Account, engine: Engine) -> Entitlement:
-    reason = _reason(subscription, has_seat, account.today(engine))
+def _subscriptions_of(user_id: str, product: str) -> Any:
+    """What the user's account has or had of the product, the highest plan first, and which seat the user has of it."""
+    columns = [getattr(Subscription, name) for name in ("plan", "features", "status", "trial_end", "cancel_at", "next_charge")]
+    theirs = User.select(User.account, Account.time_zone, Account.locale, Subscription.id.alias("subscription"), *columns, SEAT)
+    of_product = (Subscription.account == User.account) & (Subscription.product == product)
+    seat = (SeatAssignment.subscription == Subscription.id) & (SeatAssignment.user == user_id)
+    joined = theirs.join(Account).switch(User).join(Subscription, peewee.JOIN.LEFT_OUTER, on=of_product)
+    joined = joined.join(SeatAssignment, peewee.JOIN.LEFT_OUTER, on=seat)
+    return joined.where(User.id == user_id).order_by(Subscription.tier.desc(), Subscription.id.desc())
+
+
+def _entitlement(row: Any, today: date) -> Entitlement:
+    reason = _reason(row, row.seat is not None, today)
     if reason != "seat_assigned":
-        return Entitlement(False, reason, subscription=subscription.id)
-    features = localized(subscription.features, account.locale) or ()
-    return Entitlement(True, reason, subscription.plan, tuple(features), subscription.id)
+        return Entitlement(False, reason, subscription=row.subscription)
+    return Entitlement(True, reason, row.plan, tuple(localized(row.features, row.locale) or ()), row.subscription)
 
 
-def _reason(subscription: Subscription, has_seat: bool, today: date) -> str:
+def _reason(subscription: Any, has_seat: bool, today: date) -> str:
     goes_on = subscription.status == "trialing" and subscription.next_charge is not None
     if subscription.trial_end is not None and subscription.trial_end <= today and not goes_on:
         return "trial_ended"

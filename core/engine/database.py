@@ -10,9 +10,12 @@ import json
 import logging
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections import namedtuple
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import cache
 from typing import Any, TypeVar
 
 import peewee
@@ -70,6 +73,36 @@ class JsonField(peewee.TextField):
         return None if value is None else json.loads(value)
 
 
+class _Place(str):
+    """Stands in a composed statement where a value will be: its number among them."""
+
+    def __new__(cls, number: int) -> _Place:
+        return super().__new__(cls, number)
+
+
+@dataclass
+class _Composed:
+    """A statement with its parameters, some of which are places, and what makes values of each column of a row."""
+
+    statement: str
+    parameters: list[Any]
+    converters: list[Callable[[Any], Any]]
+
+    def filled(self, values: Sequence[str]) -> list[Any]:
+        return [values[int(each)] if isinstance(each, _Place) else each for each in self.parameters]
+
+    def rows(self, cursor: Any) -> list[Any]:
+        if not (found := cursor.fetchall()):
+            return []
+        row: Any = _row_type(tuple(column[0] for column in cursor.description))
+        return [row(*(convert(value) for convert, value in zip(self.converters, each, strict=True))) for each in found]
+
+
+@cache
+def _row_type(columns: tuple[str, ...]) -> type:
+    return namedtuple("Row", columns)
+
+
 class _Reference(peewee.ForeignKeyField):
     def bind(self, model: Any, name: str, set_attribute: bool = True) -> None:
         self.column_name = self.column_name or name
@@ -91,6 +124,7 @@ class Database(ABC):
         self._peewee = self._connect()
         self._after = threading.local()
         self._statements: dict[tuple[type[Row], bool], str] = {}
+        self._composed: dict[Callable[..., Any], _Composed] = {}
 
     url: str
     # What is raised where it is away.
@@ -158,6 +192,22 @@ class Database(ABC):
         """The first row of a select, or None."""
         with self.guarded():
             return next(iter(query.limit(1).execute(self._peewee)), None)
+
+    def ask(self, compose: Callable[..., peewee.ModelSelect[Any]], *values: str) -> list[Any]:
+        """The rows of a select, as named tuples of its columns: for what is asked with each request. It is composed once, and from then
+        on run with other values, since peewee takes twenty times as long to compose it and to make rows as all else takes.
+
+        compose: a function of a module, which makes the select of texts that stand in it as values.
+        """
+        if compose not in self._composed:
+            query = compose(*map(_Place, range(len(values)))).bind(self._peewee)
+            converters = [column.unwrap().python_value for column in query.selected_columns]
+            self._composed[compose] = _Composed(*query.sql(), converters)
+        composed = self._composed[compose]
+        database: Any = self._peewee
+        with self.guarded():
+            cursor = database.execute_sql(composed.statement, composed.filled(values))
+            return composed.rows(cursor)
 
     def scalar(self, query: peewee.ModelSelect[R]) -> Any:
         """The first column of the first row."""

@@ -41,6 +41,10 @@ class ClockOffset(Row):
     seconds = peewee.DoubleField()
 
 
+def _clock_offset() -> Any:
+    return ClockOffset.select()
+
+
 def open_database(url: str) -> Database:
     """sqlite:///path or postgresql://... Raises SettingsInvalid."""
     if url.startswith(("postgresql:", "postgres:")):
@@ -102,8 +106,9 @@ class Engine:
 
     def refresh_clock(self) -> None:
         """Take over how far another process has moved the clock. Called at the start of each request and job."""
-        if isinstance(self.clock, TestClock) and (row := self.db.get(ClockOffset, 1)) is not None:
-            self.clock.offset = max(self.clock.offset, timedelta(seconds=row.seconds))
+        if isinstance(self.clock, TestClock):
+            for row in self.db.ask(_clock_offset):
+                self.clock.offset = max(self.clock.offset, timedelta(seconds=row.seconds))
 
     def move_clock(self, instant: datetime) -> None:
         """Make it `instant` for every process of this sandbox.

@@ -2,6 +2,8 @@
 
 import pytest
 
+import core.catalog
+from api import http
 from puesto import CartWarning, Message, hookimpl
 from tests.api.contract import operations
 from tests.api.scene import ONE_EURO, Scene
@@ -163,3 +165,24 @@ def test_a_new_warning_is_not_kept_from_who_has_read_the_cart(open_shop):
 
     assert (before.json["warnings"], after.status_code) == ([], 200)
     assert after.json["warnings"] == [{"code": "maintenance", "pointer": "", "detail": "Closed tonight."}]
+
+
+def test_the_catalog_is_rendered_once_per_address_and_language(client, monkeypatch):
+    monkeypatch.setattr(http, "MOST_KEPT", 4)
+    pages = [("/v1/products", "en"), ("/v1/products", "es"), ("/v1/products?limit=1", "en"), ("/v1/products/rescue", "en")]
+    first = [client.get(path, headers={"Accept-Language": language}).data for path, language in pages]
+    monkeypatch.setattr(core.catalog, "product_document", None)
+
+    again = [client.get(path, headers={"Accept-Language": language}).data for path, language in pages]
+
+    assert again == first
+    assert len(set(again)) == 4
+
+
+def test_strangers_who_ask_in_many_languages_fill_no_memory(client, monkeypatch):
+    monkeypatch.setattr(http, "MOST_KEPT", 2)
+
+    for language in ("en", "es", "fr", "de", "it"):
+        assert client.get("/v1/products", headers={"Accept-Language": language}).status_code == 200
+
+    assert len(client.app.extensions["puesto list_products"]) <= 2

@@ -168,6 +168,24 @@ def test_a_reference_holds_the_id_and_loads_nothing(db):
     assert Note.shelf.column_name == "shelf"
 
 
+def noted_on(shelf, text):
+    counted = (Shelf.text == text) & (Shelf.seats > 1)
+    columns = (Shelf.text, Note.at, Note.day, Note.data, Note.id.alias("note"))
+    return Shelf.select(*columns).join(Note, peewee.JOIN.LEFT_OUTER).where((Shelf.id == shelf) & counted)
+
+
+def test_what_is_composed_once_is_asked_with_other_values(db):
+    db.insert(*(Shelf(id=each, text=f"{each}!", seats=2) for each in "ab"), Shelf(id="c", text="c!", seats=1))
+    db.insert(Note(shelf="a", at=NOON, day=date(2026, 3, 1), data={"x": [1]}))
+    mine = [*db.all(Note.select())]
+
+    asked = [db.ask(noted_on, each, f"{each}!") for each in "abcd"]
+
+    assert asked == [[("a!", NOON, date(2026, 3, 1), {"x": [1]}, mine[0].id)], [("b!", None, None, None, None)], [], []]
+    assert asked[0][0]._fields == ("text", "at", "day", "data", "note")
+    assert db.ask(noted_on, "a", "b!") == []
+
+
 def test_values_come_back_as_they_were_written(db):
     db.insert(Shelf(id="one"))
     madrid = datetime(2026, 3, 1, 13, 0, 0, 123_456, tzinfo=timezone(timedelta(hours=1)))
