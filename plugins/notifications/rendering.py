@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -108,11 +109,17 @@ def _translations(loader: BaseLoader) -> dict[str, NullTranslations]:
     for name in loader.list_templates():
         if name.endswith(".po"):
             source, _, _ = loader.get_source(Environment(), name)
-            compiled = BytesIO()
-            write_mo(compiled, read_po(BytesIO(source.encode())))
-            compiled.seek(0)
-            found[name.removesuffix(".po")] = Translations(compiled)
+            found[name.removesuffix(".po")] = _compiled(source)
     return found
+
+
+@cache
+def _compiled(source: str) -> NullTranslations:
+    """The catalogue that a .po file holds."""
+    compiled = BytesIO()
+    write_mo(compiled, read_po(BytesIO(source.encode())))
+    compiled.seek(0)
+    return Translations(compiled)
 
 
 def _figures(locale: Locale) -> dict[str, Any]:

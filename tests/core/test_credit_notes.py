@@ -286,7 +286,7 @@ def test_the_rest_that_a_final_capture_lets_go_is_credited(open_shop):
 
 
 @pytest.mark.only_on("sqlite", reason="figures are worked out in Python, and each example has a database of its own")
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(
     st.lists(st.tuples(st.sampled_from(["gotoassist-standard", "gotowebinar-standard"]), st.integers(1, 7)), min_size=1, max_size=4),
     st.sampled_from(["ES", "FI", "HU", "DE"]),

@@ -144,6 +144,7 @@ def test_a_queue_that_is_away_fails_no_request_and_comes_back(redis, open_shop, 
     assert PASSWORD not in caplog.text + ready.text + (shop.folder / "worker.log").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.only_on("sqlite", reason="its queue is a file")
 def test_a_worker_that_finds_the_queue_locked_works_and_waits_for_it(open_shop):
     shop = open_shop(plugins={"witness": Witness})
