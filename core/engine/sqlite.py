@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections import deque
@@ -14,6 +15,11 @@ import peewee
 
 from core.engine.database import Database, R
 from core.errors import SettingsInvalid
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 BUSY_SECONDS = 30
 # Longer than any migration.
@@ -51,6 +57,55 @@ class FairLock:
             self._waiters.remove(turn)
             if was_first and self._waiters:
                 self._waiters[0].release()
+
+
+class WriterQueue(FairLock):
+    """Those who write a file come to it in the order in which they asked, in this process, and its turn by turn with other processes.
+
+    SQLite lets writers of other processes wait by trying again now and then: whoever happens to try as the file is free has it, and a
+    process whose own writers follow close upon each other keeps it for seconds. So one writer of each process stands in line for the
+    place of the next (`-next`), and only who has that waits for the turn (`-turn`): when it is free, nobody else can take it. Both
+    locks end with their process.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self._path = path
+        self._files: tuple[int, int] | None = None
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        try:
+            self._stand_in_line()
+        except BaseException:
+            super().__exit__()
+            raise
+
+    def __exit__(self, *exc: object) -> None:
+        if self._files is not None:
+            fcntl.flock(self._files[1], fcntl.LOCK_UN)
+        super().__exit__()
+
+    def _stand_in_line(self) -> None:
+        if self._files is None and fcntl is not None:
+            with suppress(OSError):  # a folder that can't be written: then its database can't either, and says so
+                self._files = _open(f"{self._path}-next"), _open(f"{self._path}-turn")
+        if self._files is None:
+            return
+        place, turn = self._files
+        fcntl.flock(place, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+        finally:
+            fcntl.flock(place, fcntl.LOCK_UN)
+
+    def __del__(self) -> None:
+        for file in self._files or ():
+            os.close(file)
+
+
+def _open(path: str) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
 
 
 class _Held:
@@ -96,7 +151,7 @@ class Sqlite(Database):
     """sqlite:///path.
 
     Every write transaction begins IMMEDIATE, which locks the whole file: a deferred one that reads and then writes fails at once
-    under concurrency. Writers of this process queue fairly; those of other processes are waited for by SQLite.
+    under concurrency. Writers queue fairly.
     """
 
     synchronous = "full"  # what is committed survives a power cut
@@ -110,7 +165,7 @@ class Sqlite(Database):
             )
         if not Path(self.path).absolute().parent.is_dir():
             raise SettingsInvalid("setting database: there is no folder for {path}", path=self.path)
-        self.url, self._writers = url, FairLock()
+        self.url, self._writers = url, WriterQueue(self.path)
         self._orphans: deque[sqlite3.Connection] = deque()
         super().__init__()
 

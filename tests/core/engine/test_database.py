@@ -1,9 +1,13 @@
+import fcntl
 import logging
 import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta, timezone
 
 import peewee
@@ -12,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.engine.database import MOST_VARIABLES, DayField, InstantField, JsonField, Row, refers_to
-from core.engine.sqlite import FairLock, Sqlite
+from core.engine.sqlite import FairLock, Sqlite, WriterQueue
 from core.errors import DatabaseUnavailable, NoSeatLeft, SettingsInvalid
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -570,6 +574,47 @@ def test_writers_are_served_in_the_order_they_came(db):
 
     assert ids(db) == ["0", "1", "2"]
     assert [number for number in served if number != 1] == [0, 2]  # the middle one tells after it has let go
+
+
+def someone_stands_at(path):
+    with open(path) as file, suppress(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return False
+    return True
+
+
+def test_a_process_that_waits_has_its_turn_before_those_that_come_later(path):
+    ours, theirs, third, served = WriterQueue(str(path)), WriterQueue(str(path)), WriterQueue(str(path)), []
+
+    def come(queue, name):
+        with queue:
+            served.append(name)
+
+    threads = [threading.Thread(target=come, args=each) for each in [(theirs, "theirs"), (ours, "ours"), (third, "third")]]
+    with ours:
+        threads[0].start()
+        wait_for(lambda: someone_stands_at(f"{path}-next"))
+        threads[1].start()
+        threads[2].start()
+        wait_for(lambda: len(ours._waiters) == 2 and len(third._waiters) == 1)
+    for thread in threads:
+        thread.join()
+
+    assert served[0] == "theirs"
+    assert sorted(served) == ["ours", "theirs", "third"]
+
+
+def test_the_turn_of_a_process_that_dies_is_over(path):
+    dies = "import os, sys; from core.engine.sqlite import WriterQueue; WriterQueue(sys.argv[1]).__enter__(); os._exit(9)"
+    subprocess.run([sys.executable, "-c", dies, str(path)], check=False)
+
+    with WriterQueue(str(path)):
+        assert someone_stands_at(f"{path}-turn")
+
+
+def test_where_no_file_can_be_made_writers_of_the_process_still_queue(tmp_path):
+    with WriterQueue(str(tmp_path / "nowhere" / "shop.db")):
+        pass
 
 
 def test_no_two_hold_the_lock_at_a_time():

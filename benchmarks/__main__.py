@@ -1,0 +1,18 @@
+"""Every benchmark, one table after the other, as docs/performance.md has them."""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks import checkout
+
+ALL = (checkout.main,)
+
+
+def main() -> None:
+    for command in ALL:
+        command.main(sys.argv[1:], standalone_mode=False)
+
+
+if __name__ == "__main__":
+    main()
