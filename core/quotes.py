@@ -294,7 +294,8 @@ def _item(draft: _Draft, line: Line, net: Money, tax: Money, kept_tax: dict[str,
     names = f"{text(draft.terms.product.name, locale)} – {text(draft.terms.plan.name, locale)}"
     if line.kind == "credit" and draft.subscription:
         names = f"{text(draft.subscription.product_name, locale)} – {text(draft.subscription.plan_name, locale)}"
-    return {"kind": line.kind, "description": names, "seats": line.seats, "period": line.period, "net": net, "tax": tax, **kept_tax}
+    what = {"kind": line.kind, "description": names, "seats": line.seats, "period": line.period, "derivation": line.derivation}
+    return {**what, "net": net, "tax": tax, **kept_tax}
 
 
 def _tax_parts(items: Sequence[dict[str, Any]], now: LineTax) -> list[dict[str, Any]]:

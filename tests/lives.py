@@ -1,0 +1,123 @@
+"""Runs the lives of subscriptions that docs/billing.md tells, in a shop, and writes down what was billed as the document does.
+
+An example is a block of the language `life`. Its first lines are plans (`Team: 10.00 a month, 100.00 a year, 14 days of trial`) and
+perhaps the buyer (`Buyer: FI`; without, one to whom no tax is owed). Then come days with what happens on them, and beneath each what
+is billed for it. A word for something else that can happen is a function below, marked with the pattern that it answers to.
+"""
+
+import re
+
+from core.access import INTERNAL
+from core.orders import Order, lines_of
+from core.rules.billing_plan import DIRECTIONS
+from core.subscriptions import cancel
+from puesto import ChangePolicy, Money, Plan, Price, Product, Trial, eur, hookimpl
+
+INDENT = " " * 12
+WORDS = {}
+
+
+def word(pattern):
+    def remember(function):
+        WORDS[re.compile(pattern)] = function
+        return function
+
+    return remember
+
+
+class Life:
+    """One example, as it goes. `told` becomes the block again."""
+
+    def __init__(self, open_shop, text):
+        head = re.search(r"\A(?:\D.*\n)+", text)[0]
+        self.told, self.days = head.splitlines(), re.findall(r"^(\d{4}-\d\d-\d\d)  (.+)$", text, re.MULTILINE)
+        self.policies, self.subscription, self.seen = {}, None, ""
+        plans = [line for line in self.told if not line.startswith("Buyer: ")]
+        buyer = next((line.removeprefix("Buyer: ") for line in self.told if line.startswith("Buyer: ")), "US")
+        self.shop = open_shop(plugins={"example": Example([self.plan(tier, line) for tier, line in enumerate(plans)])})
+        self.shop.on(self.days[0][0])
+        self.account = self.shop.open_account(country=buyer, time_zone="UTC")
+
+    def plan(self, tier, line):
+        name, _, offers = line.partition(": ")
+        prices = [Price.per_seat(interval, eur(unit)) for unit, interval in re.findall(r"([\d.]+) a (month|year)", offers)]
+        days = re.search(r"(\d+) days of trial", offers)
+        trial = Trial(days=int(days[1]), seats=100, requires_payment_method=True) if days else None
+        return Plan(name, {"en": name}, tier, prices, trial=trial, changes=self.policies)
+
+    def tell(self):
+        """The block, with what was really billed."""
+        for day, happening in self.days:
+            self.shop.on(day)
+            self.told.append(f"{day}  {happening}")
+            function, match = next((f, m) for pattern, f in WORDS.items() if (m := pattern.fullmatch(happening)))
+            function(self, *match.groups())
+            self.told.extend(f"{INDENT}{line}" for line in self.billed())
+        return "\n".join(self.told) + "\n"
+
+    def billed(self):
+        new = (Order.account == self.account.id) & (Order.id > self.seen)
+        orders = self.shop.engine.db.all(Order.select().where(new).order_by(Order.id))
+        for order in orders:
+            self.seen = order.id
+            yield from (row for line in lines_of(self.shop.engine, order) for item in line.items for row in told_item(item))
+        yield "; ".join([*(self.totals(orders)), self.next()])
+
+    def totals(self, orders):
+        for order in orders:
+            yield f"due {written(order.due_now)}"
+            yield from (f"credit {name} {written(amount)}" for name in ("used", "left") if (amount := getattr(order, f"credit_{name}")))
+
+    def next(self):
+        charge = self.shop.show(self.subscription)["next_charge"]
+        return f"next {written(charge['amount']['amount'])} on {charge['date']}" if charge else "nothing follows"
+
+
+class Example:
+    def __init__(self, plans):
+        self.plans = plans
+
+    @hookimpl
+    def register_products(self):
+        return [Product("example", {"en": "Example"}, plans=self.plans)]
+
+
+def written(amount):
+    return str(Money(amount, "EUR").decimal())
+
+
+def told_item(item):
+    days = f"{item['period']['start']} to {item['period']['end']}"
+    yield f"{item['kind']} {item['derivation']['formula']} = {written(abs(item['net']['amount']))}, {days}"
+    if item["tax"]["amount"]:
+        yield f"tax {written(item['net']['amount'])} x {item['rate']} % = {written(item['tax']['amount'])}"
+
+
+@word(r"buy (\d+) seats? of (\w+) by the (month|year)")
+def buy(life, seats, plan, interval):
+    life.subscription = life.shop.buy(plan, seats=int(seats), interval=interval, account=life.account, token="tok_ok", save=True)
+
+
+@word(r"try (\d+) seats? of (\w+)")
+def try_out(life, seats, plan):
+    life.subscription = life.shop.try_out(plan, seats=int(seats), account=life.account, token="tok_ok", save=True)
+
+
+@word(r"change to (\d+) seats?(?: of (\w+))?(?: by the (month|year))?(?:, ([\w/]+))?")
+def change(life, seats, plan, interval, policy):
+    """A policy is a name, or its four switches: `now/keep/none/now`. None: those of the engine's defaults."""
+    own = ChangePolicy("own", *policy.split("/")) if policy and "/" in policy else policy
+    life.policies.clear()
+    life.policies.update(dict.fromkeys(DIRECTIONS, own) if own else {})
+    wanted = {"seats": int(seats), "plan": plan, "interval": interval}
+    life.shop.change(life.subscription, **{name: value for name, value in wanted.items() if value})
+
+
+@word(r"what is due is billed")
+def bill(life):
+    life.shop.run()
+
+
+@word(r"cancel at the period's end")
+def cancel_later(life):
+    cancel(life.shop.engine, life.subscription.id, INTERNAL, at="period_end")
