@@ -4,14 +4,28 @@ from __future__ import annotations
 
 from flask import Flask
 
-from api import accounts, carts, catalog, http, invoices, metrics, openapi, operations, orders, payment_webhooks, problems, subscriptions
+from api import (
+    accounts,
+    carts,
+    catalog,
+    changes,
+    http,
+    invoices,
+    metrics,
+    openapi,
+    operations,
+    orders,
+    payment_webhooks,
+    problems,
+    subscriptions,
+)
 from api.auth import identify_caller
 from core import schema
 from core.engine.engine import Engine
 from core.worker import equip
 
 LARGEST_BODY = 1_000_000  # bytes
-RESOURCES = (catalog, accounts, carts, orders, subscriptions, invoices, payment_webhooks, operations, metrics, problems)
+RESOURCES = (catalog, accounts, carts, orders, subscriptions, changes, invoices, payment_webhooks, operations, metrics, problems)
 
 
 def create_app(engine: Engine) -> Flask:

@@ -84,12 +84,12 @@ class PaymentOut(Answer):
 
 
 class OrderOut(TotalsOut):
-    """An order. `kind`: the purchase of a cart, or the renewal of what falls due on a day, which has no cart. `problem`: why a human must
-    look at it, as a code."""
+    """An order. `kind`: the purchase of a cart; or the renewal of what falls due on a day, or the change of a subscription, which have no
+    cart. `problem`: why a human must look at it, as a code."""
 
     id = fields.String(required=True)
     account = fields.String(required=True)
-    kind = Choice("purchase", "renewal")
+    kind = Choice("purchase", "renewal", "change")
     cart = fields.String(required=True, allow_none=True)
     status = Choice("pending", "requires_action", "processing", "completed", "failed", "cancelled", "refunded")
     locale = fields.String(required=True)

@@ -379,7 +379,9 @@ def line_terms(engine: Engine, cart: Cart, line: LineInput | CartLine, pointer: 
     ValidationFailed for a change that changes nothing, or in a cart without account.
     """
     if line.mode == "change":
-        return _change_terms(engine, cart, line, pointer)
+        if cart.account is None:
+            raise ValidationFailed("Only the cart of an account can change a subscription.", pointer=f"{pointer}/mode")
+        return change_terms(engine, cart.account, cart.id, line, pointer)
     assert line.plan is not None and line.seats is not None
     terms = find_terms(engine, line.plan, line.interval, line.seats, cart.currency, pointer, trial=line.mode == "trial")
     if terms.trial and cart.account is not None and (refusal := trial_refusal(engine, cart.account, terms.product.id, cart.id)):
@@ -387,12 +389,14 @@ def line_terms(engine: Engine, cart: Cart, line: LineInput | CartLine, pointer: 
     return terms, None
 
 
-def _change_terms(engine: Engine, cart: Cart, line: LineInput | CartLine, pointer: str) -> tuple[Terms, Subscription]:
+def change_terms(engine: Engine, account: str, holder: str, line: LineInput | CartLine, pointer: str) -> tuple[Terms, Subscription]:
+    """What a line changes a subscription of the account to. `holder`: what may have reserved it, as `Subscription.changing` has it.
+
+    Raises as `line_terms` does.
+    """
     assert line.subscription is not None
-    if cart.account is None:
-        raise ValidationFailed("Only the cart of an account can change a subscription.", pointer=f"{pointer}/mode")
-    subscription = find_subscription(engine, line.subscription, cart.account, f"{pointer}/subscription")
-    terms = next_terms(engine, subscription, cart.id, pointer, plan=line.plan, seats=line.seats, interval=line.interval)
+    subscription = find_subscription(engine, line.subscription, account, f"{pointer}/subscription")
+    terms = next_terms(engine, subscription, holder, pointer, plan=line.plan, seats=line.seats, interval=line.interval)
     check_release(engine, subscription, terms.seats, line.release or (), pointer)
     return terms, subscription
 
@@ -416,7 +420,14 @@ def cart_warnings(engine: Engine, cart: Cart, lines: Sequence[CartLine], buyer: 
         for index, line in enumerate(lines)
         if line.plan is not None and line.plan not in engine.products.plans
     ]
-    view = CartView(cart.account, buyer, cart.currency, tuple(line.plan for line in lines if line.plan is not None))
+    return [
+        *gone,
+        *plugin_warnings(engine, CartView(cart.account, buyer, cart.currency, tuple(filter(None, (line.plan for line in lines))))),
+    ]
+
+
+def plugin_warnings(engine: Engine, view: CartView) -> list[CartWarning]:
+    """What plugins have to say of a cart, or of a change without one; and which of them failed."""
     found = engine.plugins.collect("find_cart_warnings", cart=view)
     skipped = [CartWarning("plugin-skipped", "", Message("The plugin {plugin} failed.", {"plugin": plugin})) for plugin in found.skipped]
-    return [*gone, *(warning for _, warnings in found.answers for warning in warnings), *skipped]
+    return [*(warning for _, warnings in found.answers for warning in warnings), *skipped]

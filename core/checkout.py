@@ -8,8 +8,9 @@ repetition with the same key, the buyer coming back from the bank, or recovery.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from core.access import Caller, missing
@@ -90,6 +91,16 @@ def checkout(
     Raises what `place_order` raises; PaymentDeclined and PaymentProviderUnavailable, after which the cart is open again;
     PaymentAmountMismatch. An outcome that nobody knows yet answers an order that is `processing`.
     """
+    place = partial(place_order, engine, cart_id=cart_id, caller=caller, quote=quote, payment=payment, purchase_order=purchase_order)
+    return order_once(engine, request, place, payment)
+
+
+def order_once(engine: Engine, request: KeyedRequest, place: Callable[..., None], payment: PaymentChoice | None) -> Answer:
+    """The three steps, for the first request with this key, and for one that comes back after its process has died.
+
+    place:   the first step, given `order_id`, inside its transaction.
+    payment: how the buyer wants to pay; None: nothing is due, or `place` has chosen a stored method.
+    """
     with engine.db.transaction():
         known = begin(engine, request)
         if isinstance(known, Answer):
@@ -99,7 +110,7 @@ def checkout(
         else:
             order_id, resumed = new_id("ord"), False
             claim(engine, request, order_id)
-            place_order(engine, order_id, cart_id, caller, quote, payment, purchase_order)
+            place(order_id=order_id)
     return _carry_on(engine, order_id, payment, request, resumed=resumed)
 
 
@@ -120,7 +131,7 @@ def place_order(
     if (waiting := waiting_order(engine, cart_id)) is not None:
         give_up(engine, waiting)
     account, cart = lock_account(engine, account_id), get_cart(engine, cart_id, caller, lock=True)
-    _check_corporate(account, caller)
+    check_corporate(account, caller)
     check_open(engine, cart)
     current = make_quote(engine, cart, lines_of(engine, cart), account, caller)
     check_seal(current, quote)
@@ -132,7 +143,8 @@ def place_order(
         new_payment(engine, account, order.id, payment, current.due_now, needs_method=current.needs_method)
 
 
-def _check_corporate(account: Account, caller: Caller) -> None:
+def check_corporate(account: Account, caller: Caller) -> None:
+    """Raises CorporateAccount for anybody but staff."""
     if account.kind == "corporate" and not caller.staff:
         representative = account.representative or {}
         raise CorporateAccount(

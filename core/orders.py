@@ -42,14 +42,14 @@ WAITING = ("pending", "requires_action", "processing")
 class Order(Row):
     """An order: the quote that was agreed to, and what became of it. A cart has at most one that is not failed or cancelled.
 
-    kind:    `purchase` of a cart, or `renewal` of what falls due on a day.
-    cart:    its id; the cart itself may be gone. A renewal has none, and its own id stands here: what it reserves is reserved under it.
+    kind:    `purchase` of a cart, `renewal` of what falls due on a day, or `change` of one subscription without a cart.
+    cart:    its id; the cart itself may be gone. Of the others the own id stands here: what they reserve is reserved under it.
     problem: why a human must look, as a code; None: all is well.
     """
 
     id = peewee.CharField(primary_key=True, max_length=40)
     account = refers_to(Account, index=False)
-    kind = peewee.CharField(max_length=8, default="purchase", constraints=[peewee.Check("kind IN ('purchase', 'renewal')")])
+    kind = peewee.CharField(max_length=8, default="purchase", constraints=[peewee.Check("kind IN ('purchase', 'renewal', 'change')")])
     cart = peewee.CharField(max_length=40, index=True)
     status = peewee.CharField(
         max_length=16,
@@ -103,11 +103,19 @@ class OrderLine(Row):
 
 
 def write_order(
-    engine: Engine, order_id: str, cart: Cart | None, account: Account, quote: Quote, *, purchase_order: str | None, placed_by: str
+    engine: Engine,
+    order_id: str,
+    cart: Cart | None,
+    account: Account,
+    quote: Quote,
+    *,
+    purchase_order: str | None,
+    placed_by: str,
+    kind: str = "purchase",
 ) -> Order:
     """The order of a quote, pending, inside the transaction that has made the quote. What it uses and changes is reserved for it.
 
-    cart: None for a renewal.
+    cart: None where `kind` is no purchase.
     """
     holder = cart.id if cart else order_id
     for line in quote.lines:
@@ -115,7 +123,7 @@ def write_order(
     order = Order(
         id=order_id,
         account=account.id,
-        kind="purchase" if cart else "renewal",
+        kind=kind,
         cart=holder,
         status="pending",
         currency=quote.total.currency,

@@ -13,13 +13,13 @@ from typing import Any
 
 from core.access import INTERNAL, Caller
 from core.accounts import Account
-from core.carts import Cart, CartLine, cart_warnings, line_terms
+from core.carts import Cart, CartLine, cart_warnings, line_terms, plugin_warnings
 from core.catalog import price_document
 from core.engine.clock import day_in
 from core.engine.engine import Engine
 from core.engine.values import new_id, to_json
 from core.errors import CurrencyUnsupported, Message, QuoteChanged, QuoteExpired, ValidationFailed
-from core.hooks.carts import CartWarning
+from core.hooks.carts import CartView, CartWarning
 from core.hooks.payments import PayableCart
 from core.hooks.products import text
 from core.hooks.tax import LineTax, Party, TaxDecision, TaxLine
@@ -135,6 +135,17 @@ def make_quote(engine: Engine, cart: Cart, lines: Sequence[CartLine], account: A
     return _sum_up(engine, drafts, account, buyer, today, caller, cart_warnings(engine, cart, lines, buyer))
 
 
+def quote_change(engine: Engine, account: Account, subscription: Subscription, line: CartLine, terms: Terms, caller: Caller) -> Quote:
+    """What a change without a cart costs now: `line` brings the subscription to `terms`.
+
+    Raises TransitionInvalid where the running period is over, TaxUnavailable, PluginFailed.
+    """
+    today, buyer = account.today(engine), buyer_of(account)
+    draft = _change(subscription, line, terms, today, "")
+    view = CartView(account.id, buyer, subscription.currency, (terms.plan.id,))
+    return _sum_up(engine, [draft], account, buyer, today, caller, plugin_warnings(engine, view))
+
+
 def quote_renewal(engine: Engine, account: Account, subscriptions: Sequence[Subscription], on: date) -> Quote:
     """What the periods cost that follow those which end on the day `on`, taxed as on that day.
 
@@ -201,15 +212,19 @@ def quote_document(quote: Quote) -> dict[str, Any]:
 def _draft(engine: Engine, cart: Cart, line: CartLine, today: date, pointer: str) -> _Draft:
     terms, subscription = line_terms(engine, cart, line, pointer)
     if subscription is not None:
-        billing = bill_terms(subscription, terms, today, f"{pointer}/subscription")
-        running = (billing.life.term if billing is not None else None) or subscription.term
-        return _Draft(line, terms, subscription, billing, running.period)
+        return _change(subscription, line, terms, today, pointer)
     if terms.trial:
         assert terms.plan.trial is not None
         return _Draft(line, terms, None, None, Period(today, today + timedelta(days=terms.plan.trial.days)))
     billing = plan(Life(terms.deal), today)
     assert billing.life.term is not None
     return _Draft(line, terms, None, billing, billing.life.term.period)
+
+
+def _change(subscription: Subscription, line: CartLine, terms: Terms, today: date, pointer: str) -> _Draft:
+    billing = bill_terms(subscription, terms, today, f"{pointer}/subscription")
+    running = (billing.life.term if billing is not None else None) or subscription.term
+    return _Draft(line, terms, subscription, billing, running.period)
 
 
 def _renewal(engine: Engine, subscription: Subscription, pointer: str) -> _Draft:

@@ -80,7 +80,7 @@ def _renew_next(engine: Engine, account_id: str, until: date | None, silent: set
         if not due:
             return False
         quote = quote_renewal(engine, held[0], due, due[0].period_end)
-        choice = _choose(engine, held[0], quote)
+        choice = choose_payment(engine, held[0], quote)
         if choice is not None and choice.provider in silent:
             return False
         order = _place(engine, held[0], due, quote, choice)
@@ -109,8 +109,11 @@ def _last_day(today: date, until: date | None) -> date:
     return today if until is None else min(today, until)
 
 
-def _choose(engine: Engine, account: Account, quote: Quote) -> PaymentChoice | None:
-    """On terms again where that was granted the last time; else the default method, at its own provider, whichever takes new ones."""
+def choose_payment(engine: Engine, account: Account, quote: Quote) -> PaymentChoice | None:
+    """On terms again where that was granted the last time; else the default method, at its own provider, whichever takes new ones.
+
+    None: nobody can be charged.
+    """
     last = _last_payment(engine, account)
     provider = engine.providers.get(last.provider) if last else None
     if provider is not None and provider.capabilities.on_terms and provider.name in quote.payment_providers:
@@ -127,16 +130,22 @@ def _last_payment(engine: Engine, account: Account) -> Payment | None:
     return last
 
 
+def granted_under(engine: Engine, account: Account) -> str | None:
+    """The buyer's purchase order under which they paid last."""
+    last = _last_payment(engine, account)
+    order = engine.db.get(Order, last.order) if last else None
+    return order.purchase_order if order else None
+
+
 def _place(engine: Engine, account: Account, due: Sequence[Subscription], quote: Quote, choice: PaymentChoice | None) -> Order | None:
     """First step: the order, with an intent to pay where something is due. None where nobody can be charged."""
     if choice is None and quote.due_now:
         for subscription in due:
             _go_unpaid(engine, subscription)
         return None
-    terms = _last_payment(engine, account) if choice is not None and choice.payment_method is None else None
-    granted = engine.db.get(Order, terms.order) if terms else None
-    purchase_order = granted.purchase_order if granted else None
-    order = write_order(engine, new_id("ord"), None, account, quote, purchase_order=purchase_order, placed_by=INTERNAL.id)
+    purchase_order = granted_under(engine, account) if choice is not None and choice.payment_method is None else None
+    order_id, by = new_id("ord"), INTERNAL.id
+    order = write_order(engine, order_id, None, account, quote, kind="renewal", purchase_order=purchase_order, placed_by=by)
     if choice is None or not quote.due_now:
         complete_order(engine, order, None)
     else:
@@ -165,16 +174,17 @@ def _pay(engine: Engine, payment: Payment, silent: set[str]) -> None:
 
 
 def begin_payment(engine: Engine, payment: Payment) -> PaymentResult | None:
-    """Have the payment of a renewal begun; how often it is called makes no difference. None: it is none, or its end is known.
+    """Have a payment begun that needs no token, of a renewal or a change; how often it is called makes no difference. None: it is none,
+    or its end is known.
 
     Raises ProviderTimeout where the provider gives no answer.
     """
     order, account = engine.db.get(Order, payment.order), engine.db.get(Account, payment.account)
     assert order is not None and account is not None
-    if order.kind != "renewal" or payment.status not in ("created", "processing"):
+    if order.kind == "purchase" or payment.status not in ("created", "processing"):
         return None
     words: dict[str, Any] = {"locale": order.locale, "purchase_order": order.purchase_order, "lines": payment_lines(engine, order)}
     try:
-        return begin_at_provider(engine, payment, account, token=None, on_session=False, **words)
+        return begin_at_provider(engine, payment, account, token=None, on_session=order.kind == "change", **words)
     except ProviderUnavailable as error:
         raise ProviderTimeout(str(error)) from error

@@ -107,12 +107,12 @@ class Client:
         """An account token of a user."""
         return str(self.post(f"/v1/accounts/{user.account}/tokens", {"user": user.id}).json["token"])
 
-    def check_out(self, cart: str, token: str = "tok_ok", **options: Any) -> Any:
+    def check_out(self, cart: str, token: str = "tok_ok", *, save: bool = False, **options: Any) -> Any:
         """Order a cart as it is quoted now."""
         quote = self.get(f"/v1/carts/{cart}/quote").json
         body = {"quote": quote["quote"]}
         if quote["payment_required"]:
-            body["payment"] = {"provider": "sandbox", "token": token}
+            body["payment"] = {"provider": "sandbox", "token": token, **({"save": True} if save else {})}
         return self.post(f"/v1/carts/{cart}/checkout", body, **options)
 
 

@@ -148,6 +148,8 @@ BODIES = {
     "confirm_order": lambda scene: {},
     "capture_order": lambda scene: {"amount": ONE_EURO},
     "refund_order": lambda scene: {"amount": ONE_EURO, "reason": "goodwill"},
+    "preview_change": lambda scene: {"seats": 8},
+    "change_subscription": lambda scene: {"seats": 4},  # at the period's end: nothing is due
     "cancel_subscription": lambda scene: {"at": "period_end", "reason": "too many seats"},
     "assign_seats": lambda scene: {"users": [scene.user.id, scene.shop.add_user(scene.account).id]},
     "move_clock": lambda scene: {"now": LATER},
