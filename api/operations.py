@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,14 +11,16 @@ from marshmallow import Schema, ValidationError, fields, validate
 from api.auth import needs
 from api.http import Blueprint, caller, engine, keyed, store_once
 from api.languages import translate
-from api.schemas import Answer, Choice, Instant, PageQuery, paged
+from api.schemas import Answer, Choice, Day, Instant, PageQuery, paged
 from core import schema
 from core.engine.events import events_after
 from core.engine.values import instant_text, to_json
 from core.errors import Missing, ValidationFailed
 from core.stuck import KINDS, Case, stuck_cases
-from core.worker import run_round
+from core.time_machine import Journey, travel
 
+# In the answer of a journey of the test clock.
+MOST_DAYS = 100
 blueprint = Blueprint("operations", __name__, description="Health, events, the clock of the sandbox")
 
 
@@ -39,8 +42,26 @@ class NewTime(Schema):
     )
 
 
+class EventsOut(Answer):
+    """How many events there were of a type."""
+
+    type = fields.String(required=True, metadata={"description": "such as subscription.renewed"})
+    count = fields.Integer(required=True)
+
+
+class EventfulDayOut(Answer):
+    """What has happened on a day of the seller."""
+
+    day = Day()
+    events = fields.List(fields.Nested(EventsOut), required=True)
+
+
 class TimeOut(Answer):
+    """Where the clock is now, and what has happened on the way."""
+
     now = Instant()
+    events = fields.List(fields.Nested(EventsOut), required=True)
+    days = fields.List(fields.Nested(EventfulDayOut), required=True, metadata={"description": f"the last {MOST_DAYS} with any events"})
 
 
 class StuckCaseOut(Answer):
@@ -122,18 +143,27 @@ def list_events(query):
 @blueprint.response(200, TimeOut)
 @keyed(whole=False)
 def move_clock(body):
-    """Sandbox only: move the time forward and run what falls due."""
+    """Sandbox only: move the time forward, and do what falls due on the way, in the order of date.
+
+    It takes as long as that does, and may be sent again with the same key: what is done by then stays done.
+    """
     if not engine().sandbox:
         raise Missing("There is a test clock in sandbox mode only.")
-    answer = store_once(lambda: _moved(body["now"]))
-    run_round(engine())
-    return answer
+    return store_once(_arrived, prepare=lambda: _travel(body["now"]))
 
 
-def _moved(instant: datetime) -> dict[str, str]:
+def _travel(until: datetime) -> Journey:
     try:
-        engine().move_clock(instant)
+        return travel(engine(), until)
     except ValueError:
         now = instant_text(engine().clock.now())
         raise ValidationFailed("The clock only moves forward: it is {now} already.", pointer="/now", now=now) from None
-    return {"now": instant_text(engine().clock.now())}
+
+
+def _arrived(journey: Journey) -> dict[str, Any]:
+    days = [{"day": day.isoformat(), "events": _counted(events)} for day, events in journey.days.items()]
+    return {"now": instant_text(engine().clock.now()), "events": _counted(journey.events), "days": days[-MOST_DAYS:]}
+
+
+def _counted(events: Mapping[str, int]) -> list[dict[str, Any]]:
+    return [{"type": kind, "count": count} for kind, count in sorted(events.items())]

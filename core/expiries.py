@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
+from typing import Any
 
-from core.accounts import account_document, lock_account
-from core.engine.clock import day_in
+from core.accounts import Account, account_document, lock_account
+from core.due import first_of
+from core.engine.clock import FIRST_ZONE, LAST_ZONE, day_in
 from core.engine.engine import Engine
 from core.engine.events import append
 from core.payment_methods import TO_REMIND_OF, PaymentMethod, method_document
@@ -16,7 +18,7 @@ AHEAD = timedelta(days=30)
 def remind_of_expiries(engine: Engine, limit: int = 500) -> None:
     """Tell of the methods whose last day is near, in the account's zone. Any number of workers may do it at once."""
     now = engine.clock.now()
-    first, last = day_in(now, "Etc/GMT+12"), day_in(now, "Pacific/Kiritimati") + AHEAD  # where a day ends last, and begins first
+    first, last = day_in(now, LAST_ZONE), day_in(now, FIRST_ZONE) + AHEAD
     near = (PaymentMethod.expires >= f"{first:%Y-%m}") & (PaymentMethod.expires <= f"{last:%Y-%m}")
     query = PaymentMethod.select(PaymentMethod.id, PaymentMethod.account).where(TO_REMIND_OF & near)
     for method in engine.db.all(query.order_by(PaymentMethod.expires).limit(limit)):
@@ -34,6 +36,14 @@ def _remind(engine: Engine, found: PaymentMethod) -> None:
         engine.db.update(method, reminded_at=engine.clock.now())
         data = {"payment_method": method_document(method), "valid_until": last.isoformat(), "account": account_document(account)}
         append(engine, "payment_method.expiring", account=account.id, subject=method.id, data=data)
+
+
+def next_reminder(engine: Engine, after: datetime) -> datetime | None:
+    """When the first of those is due whose time is still to come."""
+    query = PaymentMethod.select(PaymentMethod.expires, Account.time_zone).join(Account)
+    near = TO_REMIND_OF & (PaymentMethod.expires >= f"{day_in(after, LAST_ZONE):%Y-%m}")
+    rows: list[Any] = engine.db.all(query.where(near).distinct().objects())
+    return first_of(((last - AHEAD, row.time_zone) for row in rows if (last := last_day(row.expires))), after)
 
 
 def last_day(expires: str | None) -> date | None:

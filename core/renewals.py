@@ -15,7 +15,7 @@ from typing import Any
 from core.access import INTERNAL
 from core.accounts import Account
 from core.checkout import settle
-from core.engine.clock import day_in
+from core.engine.clock import FIRST_ZONE, day_in
 from core.engine.engine import Engine
 from core.engine.setbacks import attempt, resting
 from core.engine.values import new_id
@@ -42,7 +42,7 @@ def due_accounts(engine: Engine, until: date | None = None) -> list[str]:
     until: what falls due later than that day is left alone.
     """
     now = engine.clock.now()
-    latest = day_in(now, "Pacific/Kiritimati")  # where a day begins first
+    latest = day_in(now, FIRST_ZONE)
     query = Subscription.select(Subscription.account, Subscription.period_end, Account.time_zone).join(Account)
     fallen = Subscription.status.in_(("active", "trialing")) | (Subscription.retry_at <= now)
     running = Subscription.cancelled_at.is_null() & (Subscription.period_end <= latest)

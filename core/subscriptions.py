@@ -11,7 +11,7 @@ import peewee
 from core.access import Caller, find, missing
 from core.accounts import Account, account_document
 from core.catalog import price_from_document
-from core.engine.clock import day_in
+from core.engine.clock import FIRST_ZONE, day_in
 from core.engine.database import DayField, InstantField, JsonField, Row, refers_to
 from core.engine.engine import Engine
 from core.engine.events import append
@@ -95,7 +95,8 @@ Subscription.add_index(Subscription.index(Subscription.retry_at, name="subscript
 Subscription.add_index(Subscription.index(Subscription.changing, name="subscription_changing").where(Subscription.changing.is_null(False)))
 
 
-PAST_DUE = (Subscription.status == "past_due") & Subscription.cancelled_at.is_null()
+RUNS = Subscription.cancelled_at.is_null()
+PAST_DUE = (Subscription.status == "past_due") & RUNS
 
 
 class SubscriptionChange(Row):
@@ -291,10 +292,10 @@ def end_due(engine: Engine) -> int:
     Days are those of each account's zone; the search goes by the zone where a day begins first.
     """
     now = engine.clock.now()
-    latest = day_in(now, "Pacific/Kiritimati")
+    latest = day_in(now, FIRST_ZONE)
     over = (Subscription.cancel_at <= latest) | (Subscription.trial_end <= latest)
     query = Subscription.select(Subscription, Account.time_zone).join(Account)
-    found: list[Any] = engine.db.all(query.where(Subscription.cancelled_at.is_null() & Subscription.changing.is_null() & over).objects())
+    found: list[Any] = engine.db.all(query.where(RUNS & Subscription.changing.is_null() & over).objects())
     later = resting(engine, ENDING)
     due = [row for row in found if _ends_by(row, day_in(now, row.time_zone)) and row.id not in later]
     return sum(attempt(engine, ENDING, row.id, row.account, partial(_end_if_due, engine, row.id)) for row in due[:500])
@@ -349,7 +350,7 @@ def count_past_due(engine: Engine) -> int:
 
 def _past_due(engine: Engine) -> Any:
     """All of them, found by the days on which they fell due."""
-    return PAST_DUE & (Subscription.period_end <= day_in(engine.clock.now(), "Pacific/Kiritimati"))
+    return PAST_DUE & (Subscription.period_end <= day_in(engine.clock.now(), FIRST_ZONE))
 
 
 def announce(engine: Engine, event_type: str, subscription: Subscription, *news: dict[str, Any]) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time
+from datetime import date, datetime
 
 import click
 from rich.console import Console
 from rich.progress import Progress
 
+from api.cli.clock import move, noon
 from api.cli.output import Failure
 from api.cli.shop import open_shop
 from core.engine.engine import Engine
 from core.renewals import due_accounts, renew
 from core.subscriptions import count_past_due, end_due, retry_past_due
+
+# What tells that an account was billed.
+BILLED = ("subscription.renewed", "subscription.started", "subscription.past_due", "payment.failed")
 
 
 @click.command()
@@ -22,27 +26,27 @@ def bill(day: datetime | None, past_due: bool) -> None:
     """Renew what is due, with a progress bar.
 
     A worker does the same by itself, a part of it every minute. Safe to run twice, at once, or to kill: each period is billed once.
-    In sandbox mode a DATE that is still to come moves the test clock there.
+    In sandbox mode a DATE that is still to come moves the test clock there, and does all else that falls due on the way.
     """
     with open_shop() as engine:
-        engine.refresh_clock()
         until = day.date() if day else None
-        _reach(engine, until)
+        billed = _reach(engine, until)
         if past_due:
             retry_past_due(engine)
         while end_due(engine):
             pass
-        billed = _renew(engine, until)
+        billed += _renew(engine, until)
         click.echo(f"accounts billed: {billed}; subscriptions past due: {count_past_due(engine)}")
 
 
-def _reach(engine: Engine, until: date | None) -> None:
-    """Be on that day, where it is still to come. At noon, UTC, it has begun nearly everywhere. Raises Failure in live mode."""
-    if until is None or datetime.combine(until, time(), UTC) <= engine.clock.now():
-        return
+def _reach(engine: Engine, until: date | None) -> int:
+    """Be on that day, where it is still to come; how many accounts are billed on the way. Raises Failure in live mode."""
+    if until is None or until <= engine.clock.now().date():
+        return 0
     if not engine.sandbox:
         raise Failure(f"{until} is still to come: nothing is billed ahead", exit_code=2)
-    engine.move_clock(max(engine.clock.now(), datetime.combine(until, time(12), UTC)))
+    accounts = move(engine, noon(until)).accounts
+    return len(set().union(*(accounts[kind] for kind in BILLED)))
 
 
 def _renew(engine: Engine, until: date | None) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from api.cli.bill import bill
+from api.cli.clock import clock
 from api.cli.database import db
 from api.cli.demo import demo
 from api.cli.jobs import jobs
@@ -85,7 +86,7 @@ def main() -> None:
     """
 
 
-for command in (demo, serve, worker, bill, payments, jobs, keys, plugins, db):
+for command in (demo, serve, worker, bill, clock, payments, jobs, keys, plugins, db):
     main.add_command(command)
 
 if __name__ == "__main__":

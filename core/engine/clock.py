@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Protocol
 from zoneinfo import ZoneInfo
+
+# Where a day begins first, and last.
+FIRST_ZONE, LAST_ZONE = "Pacific/Kiritimati", "Etc/GMT+12"
 
 
 class Clock(Protocol):
@@ -44,11 +47,21 @@ class TestClock:
 
     def move_to(self, instant: datetime) -> None:
         """Make it `instant` now. Raises ValueError for an instant that has passed: time only moves forward."""
-        if instant < self.now():
-            raise ValueError(f"the clock only moves forward: it is {self.now():%Y-%m-%dT%H:%M:%SZ} already")
-        self.offset += instant - self.now()
+        self.offset = self.offset_at(instant)
+
+    def offset_at(self, instant: datetime) -> timedelta:
+        """The offset with which it would be `instant` now. Raises ValueError as `move_to` does."""
+        now = self.now()
+        if instant < now:
+            raise ValueError(f"the clock only moves forward: it is {now:%Y-%m-%dT%H:%M:%SZ} already")
+        return self.offset + (instant - now)
 
 
 def day_in(instant: datetime, time_zone: str) -> date:
     """The calendar day that an instant falls on in a zone: what billing goes by."""
     return instant.astimezone(ZoneInfo(time_zone)).date()
+
+
+def beginning_of(day: date, time_zone: str) -> datetime:
+    """The instant at which a day begins in a zone, also where its first hour is left out for summer time."""
+    return datetime.combine(day, time(), ZoneInfo(time_zone)).astimezone(UTC)

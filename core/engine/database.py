@@ -118,9 +118,12 @@ class Database(ABC):
     """The database of one engine, behind `sqlite:` (core.engine.sqlite) or `postgresql:` (core.engine.postgresql).
 
     A write outside a transaction is one of its own. Everything raises DatabaseUnavailable where the database is away.
+
+    writes: how many statements of this process have changed something, for whoever asks whether anything has happened meanwhile.
     """
 
     def __init__(self) -> None:
+        self.writes = 0
         self._peewee = self._connect()
         self._after = threading.local()
         self._statements: dict[tuple[type[Row], bool], str] = {}
@@ -253,6 +256,7 @@ class Database(ABC):
         A key that the database gives out is not read back.
         """
         if rows:
+            self.writes += 1
             most = MOST_VARIABLES // len(rows[0].__data__)
             with self.transaction():
                 for start in range(0, len(rows), most):
@@ -271,7 +275,9 @@ class Database(ABC):
     def execute(self, query: peewee.ModelUpdate | peewee.ModelDelete) -> int:
         """Run an update or delete; the number of rows it touched."""
         with self.transaction():
-            return int(query.execute(self._peewee))
+            touched = int(query.execute(self._peewee))
+            self.writes += touched > 0
+            return touched
 
     # --- schema and life
 

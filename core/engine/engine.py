@@ -111,18 +111,23 @@ class Engine:
                 self.clock.offset = max(self.clock.offset, timedelta(seconds=row.seconds))
 
     def move_clock(self, instant: datetime) -> None:
-        """Make it `instant` for every process of this sandbox.
+        """Make it `instant` for every process of this sandbox, in a transaction of its own.
 
         Raises SettingsInvalid in live mode, ValueError for an instant that has passed.
         """
         if not isinstance(self.clock, TestClock):
             raise SettingsInvalid("The clock can be moved in sandbox mode only.")
+        if self.db.in_transaction():
+            raise RuntimeError("the clock is moved outside any transaction, which may be rolled back")
         with self.db.transaction():
+            row = self.db.lock(ClockOffset, 1)
             self.refresh_clock()
-            self.clock.move_to(instant)
-            seconds = self.clock.offset.total_seconds()
-            if not self.db.execute(ClockOffset.update(seconds=seconds).where(ClockOffset.id == 1)):
-                self.db.insert(ClockOffset(id=1, seconds=seconds))
+            offset = self.clock.offset_at(instant)
+            if row is None:
+                self.db.insert(ClockOffset(id=1, seconds=offset.total_seconds()))
+            else:
+                self.db.update(row, seconds=offset.total_seconds())
+        self.clock.offset = max(self.clock.offset, offset)
 
     def close(self) -> None:
         """Let go of the database, every thread's connection, and of the queue."""

@@ -86,7 +86,7 @@ def seat(method, who):
 def a_month_later(*, stored):
     def move(scene):
         assert not stored or scene.method
-        return scene.client.post("/v1/test-clock", {"now": "2026-04-01T12:00:00Z"})
+        return scene.client.post("/v1/test-clock", {"now": "2026-03-31T22:00:00Z"})  # the day begins; nothing is told a second time yet
 
     return move
 

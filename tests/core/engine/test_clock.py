@@ -2,7 +2,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from core.engine.clock import SystemClock, TestClock, day_in
+from core.engine.clock import SystemClock, TestClock, beginning_of, day_in
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -56,3 +56,19 @@ def test_time_only_moves_forward():
 )
 def test_the_billing_day_is_that_of_the_zone(instant, time_zone, day):
     assert day_in(instant, time_zone) == day
+
+
+@pytest.mark.parametrize(
+    ("day", "time_zone", "instant"),
+    [
+        (date(2026, 3, 2), "Europe/Madrid", datetime(2026, 3, 1, 23, tzinfo=UTC)),
+        (date(2026, 3, 30), "Europe/Madrid", datetime(2026, 3, 29, 22, tzinfo=UTC)),  # summer time since the day before
+        (date(2026, 9, 6), "America/Santiago", datetime(2026, 9, 6, 4, tzinfo=UTC)),  # its first hour is left out
+        (date(2026, 11, 1), "America/Havana", datetime(2026, 11, 1, 4, tzinfo=UTC)),  # its first hour comes twice
+        (date(2026, 3, 2), "Pacific/Kiritimati", datetime(2026, 3, 1, 10, tzinfo=UTC)),
+        (date(2026, 3, 2), "Pacific/Niue", datetime(2026, 3, 2, 11, tzinfo=UTC)),
+    ],
+)
+def test_a_day_begins_when_its_zone_says(day, time_zone, instant):
+    assert beginning_of(day, time_zone) == instant
+    assert (day_in(instant, time_zone), day_in(instant - timedelta(microseconds=1), time_zone)) == (day, day - timedelta(days=1))

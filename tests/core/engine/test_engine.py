@@ -207,6 +207,29 @@ def test_whoever_moves_the_clock_moves_it_on_from_where_the_shop_is(start):
     assert one.clock.now() == other.clock.now() == NOON + timedelta(days=2)
 
 
+def test_the_clock_is_not_moved_where_the_transaction_might_be_rolled_back(start):
+    engine = start(clock=TestClock(NOON, frozen=True))
+
+    with pytest.raises(RuntimeError, match="outside any transaction"), engine.db.transaction():
+        engine.move_clock(NOON + timedelta(days=1))
+
+    assert (engine.clock.now(), engine.db.count(ClockOffset.select())) == (NOON, 0)
+
+
+def test_a_move_that_is_not_committed_has_not_been(start, monkeypatch):
+    engine, seen = start(clock=TestClock(NOON, frozen=True)), []
+
+    def dies():
+        seen.append(engine.clock.now())
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(engine.db.raw(), "commit", dies)
+    with pytest.raises(OSError, match="the disk is full"):
+        engine.move_clock(NOON + timedelta(days=1))
+
+    assert (seen, engine.clock.now()) == ([NOON], NOON)
+
+
 # --- looking at plugins
 
 SHOP = """
