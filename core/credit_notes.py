@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from core.engine.engine import Engine
 from core.engine.values import to_json
@@ -88,10 +88,13 @@ def _credited(engine: Engine, lines: Any) -> list[InvoiceLine]:
     return engine.db.all(InvoiceLine.select().where(InvoiceLine.credits.in_(list(lines))))
 
 
-def credit(engine: Engine, order: str, cause: str, parts: Parts) -> Invoice | None:
+def credit(
+    engine: Engine, order: str, cause: str, parts: Parts, kind: Literal["refunded", "reduced", "credit"] = "refunded"
+) -> Invoice | None:
     """Issue the credit note of what has gone back, or will never be taken, in the transaction that records it.
 
     cause: id of the refund or payment that it is for, which has one only: further calls do nothing. None: there is nothing to credit.
+    kind:  where the amount goes, as `Settlement` has it.
     """
     invoice = invoice_of(engine, order)
     if invoice is None or not parts or engine.db.first(Invoice.select().where(Invoice.cause == cause)):
@@ -104,4 +107,4 @@ def credit(engine: Engine, order: str, cause: str, parts: Parts) -> Invoice | No
             net_before = -sum(each.net for each in earlier if each.credits == row.id)
             net = net_of(part, row.net, row.net + row.tax, before, net_before)
             credited.append((row, net, part - net))
-    return issue_credit_note(engine, invoice, cause, credited)
+    return issue_credit_note(engine, invoice, cause, credited, kind)

@@ -1,14 +1,16 @@
 """Invoices: immutable documents, numbered without gaps per series.
 
 A negative total is a credit note, in a series of its own. A number is taken as the last write but the document itself, in the
-transaction that completes the order: a rollback gives it back.
+transaction that completes the order: a rollback gives it back. What is not issued yet, a quote, is no row and has no number. Only the
+status of one that is moves on; triggers of the database keep everything else as it was printed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, Literal
 
 import peewee
 
@@ -20,6 +22,9 @@ from core.engine.values import new_id, to_json
 from core.hooks.products import text
 from core.payments import FAILED, Payment
 from core.rules.money import Money
+
+# What can follow each status.
+TRANSITIONS = {"open": ("paid", "void", "uncollectible"), "paid": ("open",), "uncollectible": ("paid", "void"), "void": ()}
 
 
 class InvoiceSeries(Row):
@@ -33,10 +38,13 @@ class InvoiceSeries(Row):
 
 
 class Invoice(Row):
-    """An invoice, or a credit note. seller, buyer and notes are what was printed. status: `open` until nothing of it is owed: `paid`.
+    """An invoice, or a credit note. seller, buyer and notes are what was printed.
 
-    credits: id of the invoice that a credit note corrects; None for what an order itself has brought about.
-    cause:   id of the refund for which it does, or of the payment whose rest was let go.
+    status:     `open` until nothing of it is owed: then `paid`, or `void` where nothing had come in and all of it was credited.
+                `uncollectible`: it is owed, but nobody expects the money any more.
+    settlement: how it was to be settled as it was issued (`Settlement`); None for those that are older than this column.
+    credits:    id of the invoice that a credit note corrects; None for what an order itself has brought about.
+    cause:      id of the refund for which it does, or of the payment whose rest was let go.
     """
 
     id = peewee.CharField(primary_key=True, max_length=40)
@@ -46,7 +54,7 @@ class Invoice(Row):
     series = peewee.CharField(max_length=16)
     sequence = peewee.IntegerField(constraints=[peewee.Check("sequence > 0")])
     number = peewee.CharField(max_length=32, unique=True)
-    status = peewee.CharField(max_length=8, constraints=[peewee.Check("status IN ('open', 'paid')")])
+    status = peewee.CharField(max_length=16, constraints=[peewee.Check("status IN ('open', 'paid', 'void', 'uncollectible')")])
     currency = peewee.CharField(max_length=3)
     net = peewee.BigIntegerField()
     tax = peewee.BigIntegerField()
@@ -58,6 +66,7 @@ class Invoice(Row):
     purchase_order = peewee.CharField(max_length=100, null=True)
     issued_on = DayField()
     due_on = DayField(null=True)
+    settlement = JsonField(null=True)
     credits = peewee.CharField(max_length=40, null=True)
     cause = peewee.CharField(max_length=40, null=True)
     created_at = InstantField()
@@ -76,6 +85,7 @@ class InvoiceLine(Row):
     """What is charged or credited for a subscription and a period.
 
     item: what is billed: an order line, or `renewal`. The unique key is the promise that it is billed once for a period.
+    prices: what a whole interval costs: steps of {count, unit_amount, included}, which add up; None on lines older than this column.
     credits: id of the line that a line of a credit note gives back; its own id is its `item`.
     """
 
@@ -93,6 +103,8 @@ class InvoiceLine(Row):
     tax = peewee.BigIntegerField()
     rate = peewee.CharField(max_length=12)
     category = peewee.CharField(max_length=16)
+    interval = peewee.CharField(max_length=8, null=True)
+    prices = JsonField(null=True)
     credits = peewee.CharField(max_length=40, null=True)
 
     class Meta:
@@ -101,6 +113,33 @@ class InvoiceLine(Row):
 
 
 InvoiceLine.add_index(InvoiceLine.index(InvoiceLine.credits, name="invoice_line_credits").where(InvoiceLine.credits.is_null(False)))
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """How a document is settled, as it is printed.
+
+    kind:         `paid`; `set_aside`: reserved at the buyer's bank and taken later; `on_terms`: to be paid by its due day; `credit`: the
+                  account's credit covers it, or grows by it; of a credit note also `refunded`, or `reduced`: less is owed, or taken.
+    amount:       what is paid, set aside, owed or given back.
+    credit_used:  what the account's credit has paid of it.
+    instructions: what the buyer needs to pay it.
+    """
+
+    kind: Literal["paid", "set_aside", "on_terms", "credit", "refunded", "reduced"]
+    amount: Money
+    credit_used: Money
+    instructions: dict[str, Any] | None = None
+
+
+def settlement_of(payment: Payment | None, total: Money, credit_used: Money) -> Settlement:
+    """That of an order's document, by its payment as it is now; None: nothing had to be paid."""
+    if payment is None or not payment.amount:
+        return Settlement("credit", max(total, -total), credit_used)
+    kind: Literal["on_terms", "paid", "set_aside"] = (
+        "on_terms" if payment.due_on else "paid" if payment.status == "captured" else "set_aside"
+    )
+    return Settlement(kind, payment.money, credit_used, payment.instructions)
 
 
 def issue_invoice(
@@ -113,14 +152,13 @@ def issue_invoice(
     locale: str,
     due_on: date | None,
     purchase_order: str | None,
-    paid: bool = True,
+    settlement: Settlement,
 ) -> Invoice:
     """Write and number the invoice of an order, inside the transaction that completes it. Dated by the seller's day, so that within
     a series dates rise with the numbers.
 
     items:  (subscription, order line, item) as the quote made them.
     due_on: the day by which it is to be paid, on terms.
-    paid:   False: what is due was only set aside, or is owed.
     """
     net = sum(item["net"]["amount"] for _, _, item in items)
     tax = sum(item["tax"]["amount"] for _, _, item in items)
@@ -128,7 +166,7 @@ def issue_invoice(
         **_numbered(engine, net, tax),
         account=account.id,
         order=order,
-        status="paid" if paid else "open",
+        status="open" if settlement.kind in ("set_aside", "on_terms") else "paid",
         currency=currency,
         seller=dict(engine.settings["seller"]),
         buyer={name: account_document(account)[name] for name in ("name", "address", "country", "tax_id")},
@@ -136,6 +174,7 @@ def issue_invoice(
         locale=locale,
         purchase_order=purchase_order,
         due_on=due_on,
+        settlement=to_json(settlement),
         credits=None,
         cause=None,
     )
@@ -144,10 +183,17 @@ def issue_invoice(
     return invoice
 
 
-def issue_credit_note(engine: Engine, invoice: Invoice, cause: str, credited: Sequence[tuple[InvoiceLine, int, int]]) -> Invoice:
+def issue_credit_note(
+    engine: Engine,
+    invoice: Invoice,
+    cause: str,
+    credited: Sequence[tuple[InvoiceLine, int, int]],
+    kind: Literal["refunded", "reduced", "credit"],
+) -> Invoice:
     """Write and number a credit note of an invoice, inside the transaction that records why, for the buyer as the invoice has them.
 
     credited: (line of the invoice, net, tax) of what is given back.
+    kind:     where the amount goes, as `Settlement` has it.
     """
     same = ("account", "order", "currency", "seller", "buyer", "notes", "locale", "purchase_order")
     net, tax = -sum(net for _, net, _ in credited), -sum(tax for _, _, tax in credited)
@@ -156,6 +202,7 @@ def issue_credit_note(engine: Engine, invoice: Invoice, cause: str, credited: Se
         **{name: getattr(invoice, name) for name in same},
         status="paid",
         due_on=None,
+        settlement=to_json(Settlement(kind, Money(-net - tax, invoice.currency), Money(0, invoice.currency))),
         credits=invoice.id,
         cause=cause,
     )
@@ -168,7 +215,8 @@ def _numbered(engine: Engine, net: int, tax: int) -> dict[str, Any]:
     """The columns that every new document has of itself."""
     today = day_in(engine.clock.now(), engine.settings["seller"]["time_zone"])
     kind = "credit_note" if net + tax < 0 else "invoice"
-    series = f"{'CN-' if kind == 'credit_note' else ''}{today.year}"
+    own = engine.settings["seller"]["series"]
+    series = "-".join(part for part in (own, "CN" if kind == "credit_note" else "", str(today.year)) if part)
     sequence = _next_number(engine, series)
     return {
         "id": new_id("inv"),
@@ -211,13 +259,23 @@ def _line(invoice: Invoice, subscription: str, order_line: str, item: dict[str, 
         tax=item["tax"]["amount"],
         rate=item["rate"],
         category=item["category"],
+        interval=item.get("interval"),
+        prices=item.get("prices"),
         credits=None,
     )
 
 
+def move_invoice(engine: Engine, invoice: Invoice, status: str) -> None:
+    """Let the status follow what became of the money; nothing happens where that can't follow: what is void stays so."""
+    if status in TRANSITIONS[invoice.status]:
+        engine.db.update(invoice, status=status)
+
+
 def reopen_invoice(engine: Engine, order: str) -> None:
     """What was paid for an order is gone again: its invoice is owed anew. A credit note is not."""
-    engine.db.execute(Invoice.update(status="open").where((Invoice.order == order) & (Invoice.kind == "invoice")))
+    invoice = invoice_of(engine, order)
+    if invoice is not None and invoice.kind == "invoice":
+        move_invoice(engine, invoice, "open")
 
 
 def _credit_line(note: Invoice, line: InvoiceLine, net: int, tax: int) -> InvoiceLine:
@@ -241,11 +299,30 @@ def credit_notes_of(engine: Engine, invoice: Invoice) -> list[Invoice]:
     return engine.db.all(Invoice.select().where(Invoice.credits == invoice.id).order_by(Invoice.id))
 
 
+def corrected_by(engine: Engine, note: Invoice) -> list[Invoice]:
+    """The invoices that a credit note corrects. One that an order brought about, in which credits outweigh charges, corrects those that
+    charged the credited days last; an invoice corrects none."""
+    if note.kind == "invoice":
+        return []
+    if note.credits is not None:
+        return engine.db.all(Invoice.select().where(Invoice.id == note.credits))
+    charged = {_charged_last(engine, note, line) for line in lines_of_invoice(engine, note) if line.kind == "credit"}
+    return engine.db.all(Invoice.select().where(Invoice.id.in_(charged - {None})).order_by(Invoice.id)) if charged else []
+
+
+def _charged_last(engine: Engine, note: Invoice, credited: InvoiceLine) -> str | None:
+    overlaps = (InvoiceLine.period_start < credited.period_end) & (InvoiceLine.period_end > credited.period_start)
+    earlier = (InvoiceLine.kind == "charge") & (InvoiceLine.invoice < note.id) & overlaps
+    theirs = InvoiceLine.select().where((InvoiceLine.subscription == credited.subscription) & earlier)
+    found: InvoiceLine | None = engine.db.first(theirs.order_by(InvoiceLine.invoice.desc()))
+    return found.invoice if found else None
+
+
 def invoice_document(engine: Engine, invoice: Invoice) -> dict[str, Any]:
     """The invoice as the API, events and messages show it."""
     names = (
         "id", "account", "order", "kind", "number", "status", "currency", "seller", "buyer", "notes", "locale",
-        "purchase_order", "issued_on", "due_on",
+        "purchase_order", "issued_on", "due_on", "settlement",
     )  # fmt: skip
     amounts = {name: Money(getattr(invoice, name), invoice.currency) for name in ("net", "tax", "total")}
     payment = _payment_for(engine, invoice)
@@ -260,6 +337,7 @@ def invoice_document(engine: Engine, invoice: Invoice) -> dict[str, Any]:
                 "payment_instructions": payment.instructions if payment and due else None,
                 "lines": [_line_document(line, invoice.currency) for line in lines_of_invoice(engine, invoice)],
                 "credits": invoice.credits,
+                "corrects": [_note_document(each) for each in corrected_by(engine, invoice)],
                 "credit_notes": [_note_document(note) for note in credit_notes_of(engine, invoice)],
             }
         )
@@ -287,12 +365,13 @@ def _paid_and_due(invoice: Invoice, payment: Payment | None) -> tuple[Money, Mon
         return nothing, nothing
     missing = payment.amount - payment.captured + payment.lost if payment else 0
     credited = payment.refunded if payment and payment.due_on else 0
-    due = max(missing - credited, 0) if invoice.status == "open" else 0
+    due = max(missing - credited, 0) if invoice.status in ("open", "uncollectible") else 0
     return Money(invoice.total - missing, invoice.currency), Money(due, invoice.currency)
 
 
 def _line_document(line: InvoiceLine, currency: str) -> dict[str, Any]:
-    same = {name: getattr(line, name) for name in ("kind", "description", "seats", "subscription", "rate", "category")}
+    names = ("kind", "description", "seats", "subscription", "rate", "category", "interval", "prices")
+    same = {name: getattr(line, name) for name in names}
     period = {"start": line.period_start, "end": line.period_end}
     amounts = {"net": line.net, "tax": line.tax, "total": line.net + line.tax}
     return {**same, "period": period, **{name: Money(amount, currency) for name, amount in amounts.items()}}

@@ -18,7 +18,7 @@ from core.engine.engine import Engine
 from core.engine.events import append
 from core.engine.values import new_id, to_json
 from core.hooks.payments import PaymentLine
-from core.invoices import Invoice, invoice_document, invoice_of, issue_invoice
+from core.invoices import Invoice, invoice_document, invoice_of, issue_invoice, move_invoice, settlement_of
 from core.payment_methods import default_method
 from core.payments import Payment, payment_document, refund_document, refunds_of
 from core.quotes import Quote, QuoteLine
@@ -215,7 +215,7 @@ def _invoice(engine: Engine, order: Order, account: Account, lines: list[OrderLi
         locale=order.locale,
         due_on=due_on,
         purchase_order=order.purchase_order,
-        paid=payment is None or payment.status == "captured",
+        settlement=settlement_of(payment, Money(order.total, order.currency), Money(order.credit_used, order.currency)),
     )
 
 
@@ -224,13 +224,23 @@ def note_captured(engine: Engine, order: Order, payment: Payment) -> None:
     dispute; what was let go of it is credited. On terms it is open for as long as something is owed, also where that had come in before."""
     invoice = invoice_of(engine, order.id)
     if invoice is not None and payment.due_on is not None:
-        engine.db.update(invoice, status="open" if payment.owed else "paid")
+        move_invoice(engine, invoice, _status_on_terms(engine, invoice, payment))
         return
     if invoice is None or invoice.status == "paid" or payment.status != "captured" or payment.lost:
         return
-    engine.db.update(invoice, status="paid")
+    move_invoice(engine, invoice, "paid")
     if rest := payment.amount - payment.captured:
-        credit(engine, order.id, payment.id, parts_of_amount(engine, order.id, rest))
+        credit(engine, order.id, payment.id, parts_of_amount(engine, order.id, rest), "reduced")
+
+
+def _status_on_terms(engine: Engine, invoice: Invoice, payment: Payment) -> str:
+    """What is credited as a whole, before anything has come in for it, is void rather than paid: once that is certain."""
+    if payment.owed:
+        return "open"
+    if payment.captured or payment.amount != invoice.total:
+        return "paid"
+    certain = all(refund.status in ("succeeded", "failed") for refund in refunds_of(engine, payment.id))
+    return "void" if certain else "open"
 
 
 def tell_received(engine: Engine, order: Order, payment: Payment, before: int) -> None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
+from fractions import Fraction
 from typing import Any
 
 from core.access import INTERNAL, Caller
 from core.accounts import Account
 from core.carts import Cart, CartLine, cart_warnings, line_terms, plugin_warnings
-from core.catalog import price_document
+from core.catalog import price_document, price_from_document
 from core.engine.clock import day_in
 from core.engine.engine import Engine
 from core.engine.values import new_id, to_json
@@ -310,7 +311,17 @@ def _item(draft: _Draft, line: Line, net: Money, tax: Money, kept_tax: dict[str,
     if line.kind == "credit" and draft.subscription:
         names = f"{text(draft.subscription.product_name, locale)} – {text(draft.subscription.plan_name, locale)}"
     what = {"kind": line.kind, "description": names, "seats": line.seats, "period": line.period, "derivation": line.derivation}
-    return {**what, "net": net, "tax": tax, **kept_tax}
+    return {**what, "net": net, "tax": tax, **kept_tax, **_prices(draft, line)}
+
+
+def _prices(draft: _Draft, line: Line) -> dict[str, Any]:
+    """What a whole interval costs, tax excluded, where the line is that or a part of it; what is credited was sold at its own price."""
+    sold, interval = draft.terms.price, draft.terms.interval
+    if line.kind == "credit" and draft.subscription:
+        sold, interval = price_from_document(draft.subscription.price), draft.subscription.interval
+    part = Fraction(line.derivation.days or 1, line.derivation.denominator or 1)
+    explains = sold.amount(line.seats).times(part) == line.amount
+    return {"interval": interval, "prices": sold.steps(line.seats) if explains else None}
 
 
 def _tax_parts(items: Sequence[dict[str, Any]], now: LineTax) -> list[dict[str, Any]]:

@@ -200,7 +200,7 @@ def _tell(engine: Engine, order: Order, payment: Payment, refund: Refund) -> Non
     assert account is not None
     # What came twice and goes back leaves order and invoice as they are: another payment has paid for them.
     paid_with_it = payment_of(engine, order) == payment
-    note = _credit(engine, order, refund) if paid_with_it else None
+    note = _credit(engine, order, payment, refund) if paid_with_it else None
     if order.status == "completed" and paid_with_it and not payment.capturable and _given_back(engine, payment) >= payment.came_in:
         engine.db.update(order, status="refunded", version=order.version + 1)
     data = {
@@ -212,12 +212,13 @@ def _tell(engine: Engine, order: Order, payment: Payment, refund: Refund) -> Non
     append(engine, "payment.refunded", account=account.id, subject=order.id, data=data)
 
 
-def _credit(engine: Engine, order: Order, refund: Refund) -> Invoice | None:
+def _credit(engine: Engine, order: Order, payment: Payment, refund: Refund) -> Invoice | None:
     """Its credit note; None where there is no invoice, or where it was in another currency."""
     parts = refund.parts
     if parts is None:
         parts = parts_of_amount(engine, order.id, refund.amount) if refund.currency == order.currency else {}
-    note = credit(engine, order.id, refund.id, parts)
+    unpaid = payment.due_on is not None and not payment.captured
+    note = credit(engine, order.id, refund.id, parts, "reduced" if unpaid else "refunded")
     if note is not None:
         engine.db.update(refund, credit_note=note.id)
     return note

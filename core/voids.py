@@ -8,7 +8,7 @@ from core.credit_notes import credit, parts_of_amount
 from core.engine.engine import Engine
 from core.engine.events import append
 from core.errors import TransitionInvalid
-from core.invoices import InvoiceLine, invoice_document, invoice_of
+from core.invoices import InvoiceLine, invoice_document, invoice_of, move_invoice
 from core.orders import Order, lines_of, order_document
 from core.payments import Payment
 from core.subscriptions import RUNNING, Subscription, check_changeable, end, subscription_document
@@ -49,8 +49,8 @@ def undo_order(engine: Engine, order: Order, payment: Payment) -> None:
     engine.db.update(order, status="cancelled", version=order.version + 1)
     invoice = invoice_of(engine, order.id)
     if invoice is not None:
-        engine.db.update(invoice, status="paid")
-        credit(engine, order.id, payment.id, parts_of_amount(engine, order.id, invoice.total))
+        move_invoice(engine, invoice, "void")
+        credit(engine, order.id, payment.id, parts_of_amount(engine, order.id, invoice.total), "reduced")
     data = {
         "order": order_document(engine, order),
         "account": account_document(account),

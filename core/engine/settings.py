@@ -78,13 +78,17 @@ _check_country = validate.Regexp(r"[A-Z]{2}\Z", error="write an ISO 3166-1 code 
 
 
 class SellerSettings(Schema):
-    """Who sells: printed on invoices, and the home country of tax."""
+    """Who sells: printed on invoices, and the home country of tax.
+
+    series: what the numbers of this seller's invoices begin with, where several sellers share a database: ACME-2026-000001.
+    """
 
     name = fields.String(load_default="Puesto Demo, S.L.")
     country = fields.String(load_default="ES", validate=_check_country)
     address = fields.String(load_default="Calle Mayor 1, 28013 Madrid")
     email = fields.Email(load_default="billing@puesto.example")
     tax_id = fields.String(load_default="ESB99286320")
+    series = fields.String(load_default="", validate=validate.Regexp(r"[A-Z0-9]{0,6}\Z", error="write up to six of A-Z and 0-9"))
     time_zone = fields.String(load_default="Europe/Madrid", validate=_check_time_zone)
     currency = fields.String(load_default="EUR", validate=_check_currency)
 

@@ -11,6 +11,7 @@ ONE_EURO = {"amount": 100, "currency": "EUR"}
 LATER = "2026-03-02T12:00:00Z"
 # An order to wait for the buyer at the bank; a subscription to have been cancelled.
 OF_WAITING = {"confirm_order", "cancel_order", "return_from_provider", "left_at_provider"}
+OF_INVOICES = {"void_invoice": "owed", "write_off_invoice": "given_up"}  # to be on terms
 OF_NOBODY = ("claim_cart", "change_cart")  # what works on a cart without account
 
 
@@ -76,6 +77,22 @@ class Scene:
         finally:
             payments["capture"] = "automatic"
 
+    @cached_property
+    def owed(self):
+        """An invoice on terms."""
+        return self._owe()
+
+    @cached_property
+    def given_up(self):
+        """Another."""
+        return self._owe()
+
+    def _owe(self):
+        self.shop.engine.db.update(self.account, kind="corporate")
+        order = self.shop.order(self.shop.cart(SEAT, account=self.account), provider="invoice_terms", purchase_order="PO-7")
+        self.shop.engine.db.update(self.account, kind="self_service")
+        return order["invoice"]
+
     def order(self, operation):
         if operation.id in OF_WAITING:
             return self.waiting
@@ -96,7 +113,7 @@ class Scene:
             "line_id": lambda: cart["lines"][0]["id"],
             "order_id": lambda: self.order(operation)["id"],
             "subscription_id": lambda: self.subscription.id,
-            "invoice_id": lambda: self.invoice,
+            "invoice_id": lambda: getattr(self, OF_INVOICES.get(operation.id, "invoice")),
             "product_id": lambda: "gotomeeting",
             "code": lambda: "quote-changed",
             "provider": lambda: "sandbox",
@@ -150,6 +167,8 @@ BODIES = {
     "refund_order": lambda scene: {"amount": ONE_EURO, "reason": "goodwill"},
     "preview_change": lambda scene: {"seats": 8},
     "change_subscription": lambda scene: {"seats": 4},  # at the period's end: nothing is due
+    "void_invoice": lambda scene: {"reason": "ordered twice"},
+    "write_off_invoice": lambda scene: {"reason": "insolvent"},
     "cancel_subscription": lambda scene: {"at": "period_end", "reason": "too many seats"},
     "assign_seats": lambda scene: {"users": [scene.user.id, scene.shop.add_user(scene.account).id]},
     "move_clock": lambda scene: {"now": LATER},

@@ -20,12 +20,13 @@ OPERATIONS = """
     left_at_provider
     list_subscriptions get_subscription cancel_subscription reactivate_subscription preview_change change_subscription
     list_seats assign_seats assign_seat release_seat check_entitlement
-    list_invoices get_invoice receive_webhook
+    list_invoices get_invoice void_invoice write_off_invoice receive_webhook
     alive ready list_stuck_cases list_events move_clock metrics
     list_problems explain_problem
 """.split()  # noqa: SIM905
 # Objects whose members are not ours to name: what a provider's script gives the client, and the documents of an event.
 FREE = {("Action", "data"), ("Confirm", "data"), ("Event", "data"), ("Payment", "instructions"), ("Invoice", "payment_instructions")}
+FREE |= {("Settlement", "instructions")}
 # Whatever a quote shows: a number, a text, a period.
 ANY_VALUE = {("Change", "was"), ("Change", "now")}
 PAGES = ("return_from_provider", "left_at_provider", "list_problems", "explain_problem")

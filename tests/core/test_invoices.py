@@ -13,10 +13,21 @@ from core.errors import PaymentDeclined
 from core.invoices import Invoice, InvoiceLine, InvoiceSeries, invoice_document
 from core.subscriptions import Subscription
 from puesto import eur
+from puesto.testing.shop import Shop
 from tests.databases import UNIQUE
 
 STAFF = Caller("key_staff", frozenset({"checkout", "staff"}))
 BUY = {"mode": "buy", "plan": "gotoassist-standard", "seats": 3, "interval": "month"}
+
+
+@pytest.fixture(scope="module")
+def printed(tmp_path_factory, lasting_database_in):
+    """A shop that has sold something, for tests that change nothing."""
+    folder = tmp_path_factory.mktemp("printed")
+    shop = Shop(folder, database=lasting_database_in(folder), data=str(folder / "data"))
+    shop.buy("gotoassist-standard")
+    yield shop
+    shop.close()
 
 
 def invoices(shop):
@@ -72,8 +83,10 @@ def test_an_invoice_says_who_sells_what_to_whom(shop):
         "total": euros("43.56"),
         "paid": euros("43.56"),
         "due": euros("0.00"),
+        "settlement": {"kind": "paid", "amount": euros("43.56"), "credit_used": euros("0.00"), "instructions": None},
         "payment_instructions": None,
         "credits": None,
+        "corrects": [],
         "credit_notes": [],
         "lines": [
             {
@@ -87,6 +100,8 @@ def test_an_invoice_says_who_sells_what_to_whom(shop):
                 "total": euros("43.56"),
                 "rate": "21",
                 "category": "standard",
+                "interval": "month",
+                "prices": [{"count": 3, "unit_amount": euros("12.00"), "included": None}],
             }
         ],
     }
@@ -143,6 +158,52 @@ def test_a_credit_note_has_a_series_of_its_own(shop):
     note = document(shop, order)
     assert (note["kind"], note["net"], note["tax"], note["total"]) == ("credit_note", euros("-108.00"), euros("-22.68"), euros("-130.68"))
     assert [line["kind"] for line in note["lines"]] == ["charge", "credit"]
+    assert [each["number"] for each in note["corrects"]] == ["2026-000001"]
+    assert note["settlement"]["kind"] == "credit"  # of the account, which grows by it
+    assert note["settlement"]["amount"] == euros("130.68")
+
+
+def test_a_credit_note_corrects_what_charged_the_credited_days_last(shop):
+    first, other = shop.buy("gotoassist-standard", interval="year"), shop.buy("gotoassist-standard", interval="year")
+    shop.on("2026-03-11")
+    shop.change(first, seats=2)
+
+    order = shop.change(first, interval="month")
+
+    assert numbers(shop) == ["2026-000001", "2026-000002", "2026-000003", "CN-2026-000001"]
+    assert [each["number"] for each in document(shop, order)["corrects"]] == ["2026-000003"]
+    assert shop.refresh(other).seats == 1
+
+
+def test_two_sellers_in_one_database_have_a_series_each(open_shop):
+    one = open_shop(seller={"series": "ACME"})
+    other = open_shop(folder=one.folder)
+    subscription = one.buy("gotoassist-standard", interval="year")
+    other.buy("gotoassist-standard")
+
+    one.change(subscription, interval="month")
+    one.buy("gotoassist-standard")
+
+    assert numbers(one) == ["ACME-2026-000001", "2026-000001", "ACME-CN-2026-000001", "ACME-2026-000002"]
+
+
+# --- what is printed
+
+
+def columns(*tables):
+    return [(table._meta.table_name, name) for table in tables for name in table._meta.columns if (table, name) != (Invoice, "status")]
+
+
+@pytest.mark.parametrize(("table", "column"), columns(Invoice, InvoiceLine))
+def test_the_database_lets_nobody_change_what_was_printed(printed, table, column):
+    with pytest.raises(peewee.IntegrityError, match="stays as it is"), printed.engine.db.guarded():
+        printed.engine.db.raw().execute_sql(f'UPDATE {table} SET "{column}" = "{column}"')
+
+
+@pytest.mark.parametrize("table", ["invoice", "invoice_line"])
+def test_the_database_lets_nobody_remove_a_document(printed, table):
+    with pytest.raises(peewee.IntegrityError, match="stays as it is"), printed.engine.db.guarded():
+        printed.engine.db.raw().execute_sql(f"DELETE FROM {table}")
 
 
 def test_each_year_begins_a_series_by_the_sellers_day(shop):

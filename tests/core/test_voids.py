@@ -79,7 +79,7 @@ def test_everything_that_the_order_brought_about_is_undone(shop):
     assert (answer.body["status"], answer.body["payment"]["status"]) == ("cancelled", "canceled")
     assert (standing(shop, order["id"]), books(shop)) == (("cancelled", "canceled", ["cancelled"] * 2), [("canceled", 0)])
     shown = invoice(shop)
-    assert (shown["status"], shown["paid"]["amount"], shown["due"]["amount"]) == ("paid", 0, 0)
+    assert (shown["status"], shown["paid"]["amount"], shown["due"]["amount"]) == ("void", 0, 0)
     assert [note["total"]["amount"] for note in shown["credit_notes"]] == [-order["total"]["amount"]]
     [event] = shop.events("order.voided")
     assert (event["data"]["order"]["status"], event["data"]["invoice"]) == ("cancelled", shown)
