@@ -10,9 +10,24 @@ from marshmallow import Schema, fields, validate
 from api.auth import needs
 from api.http import Blueprint, caller, engine, guarded, keyed, listed, tag
 from api.languages import locale
-from api.schemas import ID, INTERVALS, AccountPageQuery, Answer, Choice, Day, Instant, NextChargeOut, PageQuery, PeriodOut, paged
-from core import seats, subscriptions
+from api.schemas import (
+    ID,
+    INTERVALS,
+    AccountPageQuery,
+    Amount,
+    Answer,
+    Choice,
+    Day,
+    DerivationOut,
+    Instant,
+    NextChargeOut,
+    PageQuery,
+    PeriodOut,
+    paged,
+)
+from core import cancellations, seats, subscriptions
 from core.access import find
+from core.hooks.products import UNUSED
 
 blueprint = Blueprint("subscriptions", __name__, url_prefix="/v1", description="What an account has, and who uses it")
 
@@ -26,6 +41,18 @@ class PendingChangeOut(Answer):
     seats = fields.Integer(required=True, allow_none=True)
     release = fields.List(fields.String(), required=True)
     policy = fields.String(required=True)
+
+
+class UnusedOut(Answer):
+    """What became of the days that were paid for and not used. `refunds`: ids; what they do not pay out is on the account's balance."""
+
+    policy = Choice(*UNUSED)
+    net = Amount()
+    tax = Amount()
+    total = Amount()
+    credit_note = fields.String(required=True, allow_none=True)
+    refunds = fields.List(fields.String(), required=True)
+    explanation = fields.List(fields.Nested(DerivationOut), required=True)
 
 
 class SubscriptionOut(Answer):
@@ -45,14 +72,16 @@ class SubscriptionOut(Answer):
     trial_end = Day(allow_none=True)
     cancel_at = Day(allow_none=True)
     next_charge = fields.Nested(NextChargeOut, required=True, allow_none=True)
+    unused = fields.Nested(UnusedOut, required=True, allow_none=True)
     pending_changes = fields.List(fields.Nested(PendingChangeOut), required=True)
 
 
 class Cancel(Schema):
-    """Body of POST /v1/subscriptions/{subscription}/cancel."""
+    """Body of POST /v1/subscriptions/{subscription}/cancel. unused: staff say what becomes of the unused days; null: as the plan has it."""
 
     at = fields.String(load_default="period_end", validate=validate.OneOf(["period_end", "now"]))
     reason = fields.String(load_default=None, validate=validate.Length(max=500))
+    unused = fields.String(load_default=None, allow_none=True, validate=validate.OneOf(UNUSED))
 
 
 class SeatOut(Answer):
@@ -105,8 +134,11 @@ def get_subscription(subscription_id):
 @guarded
 @keyed()
 def cancel_subscription(body, subscription_id, version):
-    """End a subscription, at its period's end or now."""
-    return _shown(subscriptions.cancel(engine(), subscription_id, caller(), version, **body))
+    """End a subscription, at its period's end or now.
+
+    While an order of it is being paid, that waits for the order.
+    """
+    return _shown(cancellations.cancel(engine(), subscription_id, caller(), version, **body))
 
 
 @blueprint.post("/subscriptions/<subscription_id>/reactivate")
@@ -116,7 +148,7 @@ def cancel_subscription(body, subscription_id, version):
 @keyed()
 def reactivate_subscription(subscription_id, version):
     """Take back a cancellation that waits for the period's end."""
-    return _shown(subscriptions.reactivate(engine(), subscription_id, caller(), version))
+    return _shown(cancellations.reactivate(engine(), subscription_id, caller(), version))
 
 
 @blueprint.get("/subscriptions/<subscription_id>/seats")

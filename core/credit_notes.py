@@ -21,6 +21,8 @@ from core.rules.shares import net_of, spread
 
 # Amounts, tax included, by the id of the invoice line that they are part of.
 Parts = dict[str, int]
+# Where the amount of a credit note goes, as `core.invoices.Settlement` has it.
+Way = Literal["refunded", "reduced", "credit"]
 
 
 @dataclass(frozen=True)
@@ -84,13 +86,34 @@ def _left(engine: Engine, invoice: Invoice) -> Parts:
     return dict(left)
 
 
+def credit_net(engine: Engine, line: InvoiceLine, cause: str, net: int, kind: Way) -> Invoice | None:
+    """Credit so much of one line, with the tax that is in it, or as much as is left; None: nothing is. As `credit` otherwise.
+
+    net: minor units, tax excluded; the last part of the line takes the rest of its tax.
+    """
+    invoice = engine.db.get(Invoice, line.invoice)
+    assert invoice is not None
+    earlier, left = _credited(engine, [line.id]), _left(engine, invoice)[line.id]
+    net_before, tax_before = -sum(row.net for row in earlier), -sum(row.tax for row in earlier)
+    net = min(net, line.net - net_before)
+    tax = net_of(net, line.tax, line.net, net_before, tax_before)
+    if net + tax > left:  # refunds under way will credit a part
+        net = net_of(left, line.net, line.net + line.tax, net_before + tax_before, net_before)
+        tax = left - net
+    return issue_credit_note(engine, invoice, cause, [(line, net, tax)], kind) if net > 0 else None
+
+
+def left_of(engine: Engine, order: str) -> int | None:
+    """What is left of an order's invoice, tax included, as `_left` has it; None: there is no invoice."""
+    invoice = invoice_of(engine, order)
+    return max(sum(_left(engine, invoice).values()), 0) if invoice else None
+
+
 def _credited(engine: Engine, lines: Any) -> list[InvoiceLine]:
     return engine.db.all(InvoiceLine.select().where(InvoiceLine.credits.in_(list(lines))))
 
 
-def credit(
-    engine: Engine, order: str, cause: str, parts: Parts, kind: Literal["refunded", "reduced", "credit"] = "refunded"
-) -> Invoice | None:
+def credit(engine: Engine, order: str, cause: str, parts: Parts, kind: Way = "refunded") -> Invoice | None:
     """Issue the credit note of what has gone back, or will never be taken, in the transaction that records it.
 
     cause: id of the refund or payment that it is for, which has one only: further calls do nothing. None: there is nothing to credit.

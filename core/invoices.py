@@ -44,7 +44,8 @@ class Invoice(Row):
                 `uncollectible`: it is owed, but nobody expects the money any more.
     settlement: how it was to be settled as it was issued (`Settlement`); None for those that are older than this column.
     credits:    id of the invoice that a credit note corrects; None for what an order itself has brought about.
-    cause:      id of the refund for which it does, or of the payment whose rest was let go.
+    cause:      id of the refund for which it does, of the payment whose rest was let go, or of the subscription that
+                has ended.
     """
 
     id = peewee.CharField(primary_key=True, max_length=40)
@@ -288,6 +289,13 @@ def invoice_of(engine: Engine, order: str) -> Invoice | None:
     """The invoice of an order; None where nothing was charged or credited."""
     invoice: Invoice | None = engine.db.first(Invoice.select().where((Invoice.order == order) & Invoice.credits.is_null()))
     return invoice
+
+
+def charged_line(engine: Engine, subscription: str, period_end: date) -> InvoiceLine | None:
+    """What was charged last for the period of a subscription that ends on that day; None: nothing."""
+    charged = (InvoiceLine.subscription == subscription) & (InvoiceLine.kind == "charge") & (InvoiceLine.period_end == period_end)
+    line: InvoiceLine | None = engine.db.first(InvoiceLine.select().where(charged).order_by(InvoiceLine.id.desc()))
+    return line
 
 
 def lines_of_invoice(engine: Engine, invoice: Invoice) -> list[InvoiceLine]:

@@ -8,7 +8,8 @@ from contextlib import suppress
 
 from core.access import Caller
 from core.accounts import Account, account_document, lock_account
-from core.credit_notes import LineRefund, Parts, credit, parts_of_amount, parts_of_lines
+from core.balance import entry_of, post
+from core.credit_notes import LineRefund, Parts, credit, left_of, parts_of_amount, parts_of_lines
 from core.disputes import disputes_of
 from core.engine.engine import Engine
 from core.engine.events import append
@@ -16,7 +17,7 @@ from core.engine.idempotency import Answer, IdempotencyKey, KeyedRequest, begin,
 from core.engine.values import new_id, to_json
 from core.errors import RefundExceedsPayment, TransitionInvalid, ValidationFailed
 from core.hooks.payments import ProviderTimeout, ProviderUnavailable, RefundRequest, RefundResult
-from core.invoices import Invoice, invoice_document
+from core.invoices import Invoice, InvoiceLine, invoice_document
 from core.orders import Order, get_order, lines_of, note_captured, order_document, payment_of
 from core.payments import GRACE, SUCCEEDED, Payment, Refund, reference, refund_document, refunds_of
 from core.providers import call_provider, find_provider
@@ -88,9 +89,10 @@ def _parts_of_all(engine: Engine, payment: Payment, amount: Money) -> Parts:
 def write_refund(engine: Engine, payment: Payment, amount: Money | None, reason: str, parts: Parts | None = None) -> Refund:
     """The intent to refund: what it takes is counted as refunded at once, so that two at a time never exceed the payment.
 
-    amount: None: all that is left. Raises RefundExceedsPayment.
+    amount: None: all that is left, also of the invoice: what was credited to the account is not refunded as well.
+    Raises RefundExceedsPayment.
     """
-    left = Money(payment.refundable, payment.currency)
+    left = Money(_refundable(engine, payment, parts), payment.currency)
     wanted = left if amount is None else amount
     if wanted.currency != left.currency or not 0 < wanted.amount <= left.amount:
         raise _exceeding(wanted, left, Money(payment.disputed + payment.lost, payment.currency))
@@ -114,6 +116,58 @@ def write_refund(engine: Engine, payment: Payment, amount: Money | None, reason:
     engine.db.insert(refund)
     engine.db.update(payment, refunded=payment.refunded + wanted.amount)
     return refund
+
+
+def _refundable(engine: Engine, payment: Payment, parts: Parts | None) -> int:
+    """What of a payment can go back; parts {}: nothing of its invoice does with it."""
+    if parts == {} or payment.problem == "late-payment":
+        return payment.refundable
+    left = left_of(engine, payment.order)
+    return payment.refundable if left is None else min(payment.refundable, left)
+
+
+# --- credit that is paid out
+
+
+def payments_for(engine: Engine, subscription: str) -> list[Payment]:
+    """The payments whose orders charged a subscription, the newest first."""
+    charged = InvoiceLine.select(Invoice.order).join(Invoice).where(InvoiceLine.subscription == subscription)
+    sound = Payment.status.in_(SUCCEEDED) & Payment.problem.is_null()
+    return engine.db.all(Payment.select().where(sound & Payment.order.in_(charged)).order_by(Payment.id.desc()))
+
+
+def refund_credit(engine: Engine, payments: Sequence[Payment], amount: int, reason: str, *, owed_only: bool = False) -> list[Refund]:
+    """Pay out that much of the account's balance by refunding these payments one after the other, as far as each can take it; the rest
+    stays. Inside a transaction that has locked the account; recovery asks the providers, and what one refuses comes back to the balance.
+
+    amount:    minor units, credited already: no credit note is issued for it.
+    owed_only: lower only what is still owed on terms.
+    """
+    refunds = []
+    for payment in payments:
+        part = min(amount, _payable(engine, payment, owed_only))
+        if part > 0:
+            refund = write_refund(engine, payment, Money(part, payment.currency), reason, {})
+            engine.db.update(refund, ask_at=engine.clock.now())
+            post(engine, payment.account, "refunded", refund.id, -part)
+            refunds.append(refund)
+            amount -= part
+    return refunds
+
+
+def _payable(engine: Engine, payment: Payment, owed_only: bool) -> int:
+    """How much of its credit a payment can take back; 0 where its provider is gone or gives nothing back."""
+    provider = engine.providers.get(payment.provider)
+    if provider is None or not provider.capabilities.partial_refund:
+        return 0
+    return min(payment.owed, payment.refundable) if owed_only else payment.refundable
+
+
+def _take_back(engine: Engine, refund: Refund) -> None:
+    """A refund has failed: credit that it was to pay out is there again."""
+    paid_out = entry_of(engine, "refunded", refund.id)
+    if paid_out is not None:
+        post(engine, refund.account, "refund_failed", refund.id, -paid_out.amount)
 
 
 def _exceeding(wanted: Money, left: Money, disputed: Money) -> RefundExceedsPayment:
@@ -173,6 +227,7 @@ def finish_refund(engine: Engine, order: Order, payment: Payment, refund: Refund
         note_captured(engine, order, payment)
     if result.status == "failed":
         log.error("refund %s of order %s: %s refuses it", refund.id, order.id, payment.provider)
+        _take_back(engine, refund)
     elif result.status == "succeeded":
         _tell(engine, order, payment, refund)
 

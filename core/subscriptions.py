@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from functools import partial
 from typing import Any
 
 import peewee
 
-from core.access import Caller, find, missing
+from core.access import missing
 from core.accounts import Account, account_document
 from core.catalog import price_from_document
 from core.engine.clock import FIRST_ZONE, day_in
 from core.engine.database import DayField, InstantField, JsonField, Row, refers_to
 from core.engine.engine import Engine
 from core.engine.events import append
-from core.engine.setbacks import attempt, resting
 from core.engine.values import new_id, to_json
 from core.errors import TransitionInvalid
 from core.hooks.products import text
@@ -24,7 +22,6 @@ from core.rules.periods import Interval, Period
 from core.rules.planner import Deal, Life, Term
 
 RUNNING = ("trialing", "active", "past_due")
-ENDING = "end_subscription"
 DAYS = ("period_start", "period_end", "trial_end")
 CHANGEABLE = ("plan", "seats", "interval")
 
@@ -38,6 +35,7 @@ class Subscription(Row):
 
     changing: what is being paid and will change it, as `Order.cart` names it; nothing else may change it meanwhile.
     retry_at: when what is past due is tried again; None: when a payment method is stored, or by hand.
+    unused:   of one that is cancelled before its period's end: {policy} while an order holds that up, and then what became of the rest.
     """
 
     id = peewee.CharField(primary_key=True, max_length=40)
@@ -67,6 +65,7 @@ class Subscription(Row):
     next_charge = peewee.BigIntegerField(null=True)
     cancel_at = DayField(null=True)
     cancel_reason = peewee.CharField(max_length=500, null=True)
+    unused = JsonField(null=True)
     changing = peewee.CharField(max_length=40, null=True)
     retry_at = InstantField(null=True)
     version = peewee.IntegerField(default=1)
@@ -136,12 +135,17 @@ class Trial(Row):
 # --- what may be
 
 
-def check_changeable(subscription: Subscription, cart: str | None = None, pointer: str | None = None) -> None:
-    """Raises TransitionInvalid for one that has ended, or that another cart's order changes which is being paid."""
+def check_running(subscription: Subscription, pointer: str | None = None) -> None:
+    """Raises TransitionInvalid for one that has ended."""
     if subscription.status not in RUNNING:
         raise TransitionInvalid(
             "The subscription is {status}; only a running one can change or end.", pointer=pointer, status=subscription.status
         )
+
+
+def check_changeable(subscription: Subscription, cart: str | None = None, pointer: str | None = None) -> None:
+    """Raises TransitionInvalid for one that has ended, or that another cart's order changes which is being paid."""
+    check_running(subscription, pointer)
     if subscription.changing not in (None, cart):
         raise TransitionInvalid("An order that changes this subscription is being paid. Wait for it, or cancel it.", pointer=pointer)
 
@@ -204,6 +208,7 @@ def start(engine: Engine, account: str, fulfilment: dict[str, Any]) -> Subscript
         seats_assigned=0,
         cancel_at=None,
         cancel_reason=None,
+        unused=None,
         changing=None,
         retry_at=None,
         version=1,
@@ -219,8 +224,12 @@ def start(engine: Engine, account: str, fulfilment: dict[str, Any]) -> Subscript
 
 
 def apply_change(engine: Engine, subscription: Subscription, fulfilment: dict[str, Any]) -> None:
-    """Change a subscription now, in the transaction that completes the order. What waits for the period's end goes on waiting for it."""
-    engine.db.update(subscription, changing=None, retry_at=None, version=subscription.version + 1, **_columns(fulfilment))
+    """Change a subscription now, in the transaction that completes the order. What waits for the period's end goes on waiting for it,
+    and so does a cancellation that came while the order was being paid."""
+    columns = _columns(fulfilment)
+    if subscription.cancel_at is not None and subscription.unused is None:
+        columns["cancel_at"] = columns.get("period_end", subscription.period_end)
+    engine.db.update(subscription, changing=None, retry_at=None, version=subscription.version + 1, **columns)
     _supersede(engine, subscription, fulfilment["changed"])
 
 
@@ -255,83 +264,25 @@ def _columns(fulfilment: dict[str, Any]) -> dict[str, Any]:
     return columns | {day: date.fromisoformat(columns[day]) for day in DAYS if columns.get(day)}
 
 
-def cancel(
-    engine: Engine, subscription_id: str, caller: Caller, version: int | None = None, *, at: str, reason: str | None = None
-) -> Subscription:
-    """End a subscription `now`, or at the `period_end` (a trial: at its end). Nothing is credited.
-
-    Raises Missing, PreconditionFailed, and TransitionInvalid for one that has ended already or is being changed.
-    """
-    with engine.db.transaction():
-        subscription = find(engine, Subscription, subscription_id, caller, lock=True, version=version)
-        check_changeable(subscription)
-        ends_on = subscription.period_end if at == "period_end" else subscription.cancel_at
-        engine.db.update(subscription, cancel_at=ends_on, cancel_reason=reason, version=subscription.version + 1)
-        if at == "now":
-            end(engine, subscription)
-    return subscription
-
-
-def reactivate(engine: Engine, subscription_id: str, caller: Caller, version: int | None = None) -> Subscription:
-    """Take back a cancellation that waits for the period's end.
-
-    Raises Missing, PreconditionFailed, and TransitionInvalid where nothing waits.
-    """
-    with engine.db.transaction():
-        subscription = find(engine, Subscription, subscription_id, caller, lock=True, version=version)
-        if subscription.status not in RUNNING or subscription.cancel_at is None:
-            raise TransitionInvalid("The subscription is {status} and no cancellation waits.", status=subscription.status)
-        engine.db.update(subscription, cancel_at=None, cancel_reason=None, version=subscription.version + 1)
-    return subscription
-
-
-def end_due(engine: Engine) -> int:
-    """End what is to end by now: cancelled subscriptions at their period's end, trials that nothing follows at theirs, 500 at a time;
-    how many.
-
-    Days are those of each account's zone; the search goes by the zone where a day begins first.
-    """
-    now = engine.clock.now()
-    latest = day_in(now, FIRST_ZONE)
-    over = (Subscription.cancel_at <= latest) | (Subscription.trial_end <= latest)
-    query = Subscription.select(Subscription, Account.time_zone).join(Account)
-    found: list[Any] = engine.db.all(query.where(RUNS & Subscription.changing.is_null() & over).objects())
-    later = resting(engine, ENDING)
-    due = [row for row in found if _ends_by(row, day_in(now, row.time_zone)) and row.id not in later]
-    return sum(attempt(engine, ENDING, row.id, row.account, partial(_end_if_due, engine, row.id)) for row in due[:500])
-
-
-def _ends_by(subscription: Subscription, today: date) -> bool:
-    trial_end = subscription.trial_end if subscription.next_charge is None else None
-    return any(day is not None and day <= today for day in (subscription.cancel_at, trial_end))
-
-
-def _end_if_due(engine: Engine, subscription_id: str) -> bool:
-    with engine.db.transaction():
-        subscription = engine.db.lock(Subscription, subscription_id)
-        assert subscription is not None
-        stays = subscription.status not in RUNNING or subscription.changing is not None
-        if stays or not _ends_by(subscription, _account(engine, subscription).today(engine)):
-            return False
-        end(engine, subscription)
-        return True
-
-
-def end(engine: Engine, subscription: Subscription) -> None:
-    """End it now, inside a transaction that has locked it."""
+def end(engine: Engine, subscription: Subscription, unused: dict[str, Any] | None = None) -> None:
+    """End it now, inside a transaction that has locked it. unused: what became of the rest of its period, for `Subscription.unused`."""
     now = engine.clock.now()
     engine.db.execute(SubscriptionChange.delete().where(SubscriptionChange.subscription == subscription.id))
-    engine.db.update(subscription, status="cancelled", cancelled_at=now, next_charge=None, version=subscription.version + 1)
+    engine.db.update(subscription, status="cancelled", cancelled_at=now, next_charge=None, unused=unused, version=subscription.version + 1)
     announce(engine, "subscription.cancelled", subscription, {})
 
 
 def fall_past_due(engine: Engine, subscription_id: str, order: dict[str, Any] | None, retry_at: datetime | None) -> None:
     """What follows the running period could not be paid; the subscription goes on, past due. Inside a transaction.
 
-    order: the document of the order that failed; None: there was nothing to charge it to.
+    order: the document of the order that failed; None: there was nothing to charge it to. One that was cancelled meanwhile ends instead,
+    in the next round.
     """
     subscription = engine.db.lock(Subscription, subscription_id)
     assert subscription is not None
+    if subscription.cancel_at is not None:
+        engine.db.update(subscription, changing=None)
+        return
     fell = subscription.status != "past_due"
     engine.db.update(subscription, status="past_due", changing=None, retry_at=retry_at, version=subscription.version + 1)
     if fell:
@@ -355,13 +306,13 @@ def _past_due(engine: Engine) -> Any:
 
 def announce(engine: Engine, event_type: str, subscription: Subscription, *news: dict[str, Any]) -> None:
     """Write an event of a subscription for each of `news`, with the documents of it and of its account as they are now."""
-    account = _account(engine, subscription)
+    account = account_of(engine, subscription)
     documents = {"subscription": subscription_document(engine, subscription, account.locale), "account": account_document(account)}
     for further in news:
         append(engine, event_type, account=account.id, subject=subscription.id, data={**documents, **further})
 
 
-def _account(engine: Engine, subscription: Subscription) -> Account:
+def account_of(engine: Engine, subscription: Subscription) -> Account:
     account = engine.db.get(Account, subscription.account)
     assert account is not None
     return account
@@ -388,6 +339,7 @@ def subscription_document(engine: Engine, subscription: Subscription, locale: st
         "currency": subscription.currency,
         "current_period": to_json(subscription.term.period),
         "next_charge": _next_charge(subscription),
+        "unused": subscription.unused if subscription.status == "cancelled" else None,
         "pending_changes": [_change_document(change) for change in pending_changes(engine, subscription)],
     }
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from core.access import sweep_tokens
+from core.cancellations import end_due
 from core.captures import Capture
 from core.carts import sweep_carts
 from core.due import Due, at, on
@@ -21,7 +22,7 @@ from core.payments import Payment, Refund
 from core.reconciliation import reconcile_due
 from core.recovery import recover
 from core.renewals import renew_due
-from core.subscriptions import RUNS, Subscription, end_due
+from core.subscriptions import RUNS, Subscription
 
 # Each piece of a round, and when it has something to do next. None: it is no matter at which instant that is done.
 DUE: dict[Work, tuple[Due, ...]] = {

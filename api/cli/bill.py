@@ -11,9 +11,10 @@ from rich.progress import Progress
 from api.cli.clock import move, noon
 from api.cli.output import Failure
 from api.cli.shop import open_shop
+from core.cancellations import end_due
 from core.engine.engine import Engine
 from core.renewals import due_accounts, renew
-from core.subscriptions import count_past_due, end_due, retry_past_due
+from core.subscriptions import count_past_due, retry_past_due
 
 # What tells that an account was billed.
 BILLED = ("subscription.renewed", "subscription.started", "subscription.past_due", "payment.failed")

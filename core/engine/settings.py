@@ -116,6 +116,15 @@ class PaymentsSettings(Schema):
     rules = fields.Dict(fields.String(), fields.Nested(ProviderRuleSettings), load_default=dict)
 
 
+class SubscriptionsSettings(Schema):
+    """How subscriptions end.
+
+    unused: what becomes of the unused days of one that is cancelled now, where its plan does not say: `none`, `credit` or `refund`.
+    """
+
+    unused = fields.String(load_default="none", validate=validate.OneOf(["none", "credit", "refund"]))
+
+
 class CoreSettings(Schema):
     """The settings of the engine itself; `plugins` holds a table per plugin, checked by that plugin's own schema.
 
@@ -140,6 +149,7 @@ class CoreSettings(Schema):
     cart_days = fields.Integer(load_default=30, validate=validate.Range(1, 365))
     seller = fields.Nested(SellerSettings, load_default=lambda: SellerSettings().load({}))
     payments = fields.Nested(PaymentsSettings, load_default=lambda: PaymentsSettings().load({}))
+    subscriptions = fields.Nested(SubscriptionsSettings, load_default=lambda: SubscriptionsSettings().load({}))
     plugins = fields.Dict(keys=fields.String(), load_default=dict, validate=_check_tables)
 
 

@@ -14,6 +14,9 @@ from core.rules.prices import Price
 Text = Mapping[str, str]
 """A text per language: {"en": "Remote Support", "es": "Asistencia remota"}. English is what others fall back to."""
 T = TypeVar("T")
+Unused = Literal["none", "credit", "refund"]
+"""What becomes of the unused days of a subscription that is cancelled before its period's end."""
+UNUSED: tuple[Unused, ...] = ("none", "credit", "refund")
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ class Plan:
     features: texts per language: {"en": ["10 hosts"], "es": ["10 anfitriones"]}.
     changes:  the policy per direction of a change, by name (`restart`, `prorate`, `next_period`) or as a ChangePolicy.
               Directions left out follow the default: `restart` upwards and for the interval, `next_period` downwards.
+    unused:   what becomes of the unused days of one that is cancelled now: `none`, `credit` (to the account's balance) or `refund`;
+              None: as the setting `subscriptions.unused` says.
     """
 
     id: str
@@ -64,6 +69,7 @@ class Plan:
     seats: SeatRule = SeatRule()
     trial: Trial | None = None
     changes: Mapping[Direction, str | ChangePolicy] = field(default_factory=dict)
+    unused: Unused | None = None
 
     def __post_init__(self) -> None:
         if "en" not in self.name:
@@ -71,6 +77,8 @@ class Plan:
         offers = [(p.interval, p.currency) for p in self.prices]
         if not offers or len(set(offers)) != len(offers):
             raise ValueError(f"plan {self.id}: one price per interval and currency, at least one in all")
+        if self.unused not in (None, *UNUSED):
+            raise ValueError(f"plan {self.id}: unused is {', '.join(UNUSED)} or None, not {self.unused!r}")
         for direction in self.changes:
             if direction not in DIRECTIONS:
                 raise ValueError(f"plan {self.id}: a change has the direction {', '.join(DIRECTIONS)}, not {direction!r}")

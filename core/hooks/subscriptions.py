@@ -70,7 +70,8 @@ class SubscriptionHooks:
         """A subscription has ended; nobody may use it any more.
 
         Called:  from the outbox after commit, once or more often.
-        event:   data {subscription, account}.
+        event:   data {subscription, account}; subscription.unused: what became of the days that
+                 were paid for, where it ended before its time.
         Returns: nothing.
         Errors:  raise anything to be called again later.
         Failure: retry - again with back-off, parked after the last attempt.

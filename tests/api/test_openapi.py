@@ -20,7 +20,7 @@ OPERATIONS = """
     left_at_provider
     list_subscriptions get_subscription cancel_subscription reactivate_subscription preview_change change_subscription
     list_seats assign_seats assign_seat release_seat check_entitlement
-    list_invoices get_invoice void_invoice write_off_invoice receive_webhook
+    list_invoices get_invoice void_invoice write_off_invoice receive_webhook read_balance
     alive ready list_stuck_cases list_events move_clock metrics
     list_problems explain_problem
 """.split()  # noqa: SIM905

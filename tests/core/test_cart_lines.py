@@ -3,6 +3,7 @@
 import pytest
 
 from core.access import INTERNAL
+from core.cancellations import cancel
 from core.carts import Cart, CartLine, LineInput, add_line, cart_document, change_line, lines_of
 from core.errors import (
     CurrencyUnsupported,
@@ -14,7 +15,6 @@ from core.errors import (
     TrialNotEligible,
     ValidationFailed,
 )
-from core.subscriptions import cancel
 from puesto import Plan, Price, Product, Trial, hookimpl, money
 
 BUY = {"mode": "buy", "plan": "gotoassist-standard", "interval": "month", "seats": 2}

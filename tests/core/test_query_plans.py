@@ -7,6 +7,7 @@ import pytest
 
 from core.access import INTERNAL, SCOPES, Caller, create_token, identify, page
 from core.accounts import User
+from core.cancellations import cancel
 from core.checkout import cancel_order
 from core.engine.sqlite import Sqlite
 from core.errors import PaymentDeclined
@@ -14,7 +15,7 @@ from core.invoices import Invoice
 from core.orders import Order
 from core.payment_methods import PaymentMethod
 from core.seats import check_entitlement, remove_user
-from core.subscriptions import Subscription, cancel
+from core.subscriptions import Subscription
 from tests.api.contract import operations
 from tests.api.scene import Scene
 from tests.conftest import Client

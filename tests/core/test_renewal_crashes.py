@@ -9,12 +9,13 @@ from itertools import count
 import peewee
 import pytest
 
+from core.cancellations import cancel
 from core.engine.database import Row
 from core.invoices import Invoice, InvoiceLine
 from core.orders import Order
 from core.payments import Payment
 from core.renewals import due_accounts, renew, renew_due
-from core.subscriptions import Subscription, cancel
+from core.subscriptions import Subscription
 from core.worker import run_round
 from puesto.testing.shop import INTERNAL
 from tests.core.racing import at_once

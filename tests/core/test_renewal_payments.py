@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from core.access import INTERNAL
+from core.cancellations import cancel
 from core.checkout import confirm_order
 from core.credit_notes import LineRefund
 from core.engine.idempotency import KeyedRequest
@@ -16,7 +17,7 @@ from core.recovery import recover
 from core.refunds import refund_order
 from core.renewals import due_accounts, renew
 from core.seats import check_entitlement
-from core.subscriptions import Subscription, cancel
+from core.subscriptions import Subscription
 from puesto import PaymentResult, ProviderTimeout, ProviderUnavailable, eur
 from tests.core.gateway import GatewayPlugin, raises
 from tests.core.test_renewals import buy, charged, euros, invoice_of, on, renewals, reopened

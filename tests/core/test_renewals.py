@@ -6,12 +6,13 @@ import pytest
 
 from core.access import INTERNAL
 from core.accounts import set_tax_id
+from core.cancellations import cancel
 from core.engine.setbacks import Setback
 from core.invoices import Invoice, InvoiceLine, invoice_document
 from core.orders import Order, order_document
 from core.renewals import due_accounts, renew
 from core.seats import assigned_users
-from core.subscriptions import SubscriptionChange, cancel
+from core.subscriptions import SubscriptionChange
 from puesto import Plan, Price, Product, eur, hookimpl
 from tests.core.test_trials import Club
 

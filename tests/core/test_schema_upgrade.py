@@ -13,9 +13,10 @@ from core import schema
 from core.access import INTERNAL
 from core.accounts import Account
 from core.balance import BalanceEntry
+from core.cancellations import cancel
 from core.errors import TrialNotEligible
 from core.invoices import Invoice
-from core.subscriptions import Subscription, cancel
+from core.subscriptions import Subscription
 from tests.core.chains import CORE
 
 ROWS = Path(__file__).with_name("first_release.sql").read_text().splitlines()

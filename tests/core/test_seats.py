@@ -7,6 +7,7 @@ import pytest
 
 from core.access import INTERNAL, SCOPES, Caller, create_token, identify
 from core.accounts import User
+from core.cancellations import cancel
 from core.errors import Missing, NoSeatLeft, PreconditionFailed, TransitionInvalid, Unauthorized
 from core.seats import (
     Entitlement,
@@ -17,7 +18,6 @@ from core.seats import (
     release_seat,
     remove_user,
 )
-from core.subscriptions import cancel
 from puesto import Plan, Price, Product, eur, hookimpl
 
 

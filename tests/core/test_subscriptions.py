@@ -5,12 +5,13 @@ from datetime import UTC, datetime
 import pytest
 
 from core.access import INTERNAL, SCOPES, Caller
+from core.cancellations import cancel, end_due, reactivate
 from core.checkout import cancel_order, confirm_order
 from core.engine.idempotency import KeyedRequest
 from core.engine.setbacks import LONGEST_PAUSE, MOST_TRIES, Setback, retry
 from core.errors import Missing, PaymentDeclined, PreconditionFailed, TransitionInvalid
 from core.seats import assigned_users
-from core.subscriptions import SubscriptionChange, cancel, end_due, reactivate
+from core.subscriptions import SubscriptionChange
 
 
 def states(shop, *subscriptions):
@@ -47,6 +48,7 @@ def test_a_subscription_is_shown_with_what_it_has_and_what_follows(shop):
         "trial_end": None,
         "cancel_at": None,
         "next_charge": {"date": "2027-03-01", "amount": {"amount": 363000, "currency": "EUR"}},  # 5 x 600.00 + 21 %
+        "unused": None,
         "pending_changes": [],
     }
     (event,) = shop.events("subscription.started")
@@ -194,17 +196,17 @@ def test_one_that_can_not_be_ended_holds_up_no_other_and_is_parked_in_the_end(sh
     assert (end_due(shop.engine), shop.refresh(broken).status, shop.count(Setback)) == (1, "cancelled", 0)
 
 
-def test_while_an_order_changes_it_it_is_neither_cancelled_nor_ended(shop):
+@pytest.mark.parametrize("at", ["now", "period_end"])
+def test_while_an_order_changes_it_a_cancellation_waits(shop, at):
     subscription = shop.buy("gotoassist-standard")
-    change_at_the_bank(shop, subscription, seats=2)
-    version = shop.refresh(subscription).version
+    order = change_at_the_bank(shop, subscription, seats=2)
 
-    for at in ("now", "period_end"):
-        with pytest.raises(TransitionInvalid, match="An order that changes this subscription is being paid"):
-            cancel(shop.engine, subscription.id, INTERNAL, at=at)
+    cancel(shop.engine, subscription.id, INTERNAL, at=at)
 
-    assert shop.refresh(subscription).version == version
-    assert shop.events("subscription.cancelled") == []
+    assert (end_due(shop.engine), shop.events("subscription.cancelled")) == (0, [])
+    shop.on("2026-03-02")
+    confirm(shop, order)
+    assert (shop.show(subscription)["seats"], shop.show(subscription)["cancel_at"]) == (2, "2026-04-01")
 
 
 def test_of_two_orders_that_change_it_the_first_gets_through(shop):

@@ -6,12 +6,12 @@ import pytest
 
 from core.access import AccountToken, create_token
 from core.accounts import add_user
+from core.cancellations import cancel, end_due
 from core.carts import Cart, sweep_carts
 from core.engine.deliveries import Delivery
 from core.errors import NoSeatLeft
 from core.invoices import Invoice
 from core.seats import assign_seats, assigned_users
-from core.subscriptions import cancel, end_due
 from core.worker import run_round
 from puesto import hookimpl
 from puesto.testing.shop import INTERNAL

@@ -5,12 +5,13 @@ from datetime import UTC, datetime
 import pytest
 
 from core.access import INTERNAL
+from core.cancellations import cancel, end_due
 from core.carts import lines_of
 from core.checkout import cancel_order
 from core.errors import PaymentDeclined, SeatsOutOfRange, TransitionInvalid, TrialNotEligible, ValidationFailed
 from core.invoices import Invoice
 from core.quotes import quote_document
-from core.subscriptions import Subscription, Trial, cancel, end_due
+from core.subscriptions import Subscription, Trial
 from puesto import Plan, Price, Product, SeatRule, eur, hookimpl
 from puesto import Trial as Offer
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from core.cancellations import cancel
 from core.captures import Capture, capture_order, void_order
 from core.checkout import settle
 from core.engine.idempotency import KeyedRequest
@@ -14,7 +15,7 @@ from core.orders import Order
 from core.payments import Payment, reference, retrieve
 from core.recovery import recover
 from core.stuck import stuck_cases
-from core.subscriptions import Subscription, cancel
+from core.subscriptions import Subscription
 from puesto import ProviderTimeout, ProviderUnavailable, eur
 from puesto.testing.shop import INTERNAL
 from tests.core.gateway import GatewayPlugin, raises
@@ -177,7 +178,8 @@ def test_an_unanswered_void_is_carried_on_and_nothing_changes_what_it_ends_meanw
     assert void(shop, order).body["status"] == "completed"
 
     with pytest.raises(TransitionInvalid):
-        cancel(shop.engine, subscription.id, INTERNAL, at="now")
+        shop.change(subscription, seats=9)
+    cancel(shop.engine, subscription.id, INTERNAL, at="now", unused="refund")
     gateway(shop).instead.clear()
     later(shop, seconds=5)
     later(shop, minutes=1)

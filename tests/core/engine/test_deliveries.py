@@ -5,11 +5,11 @@ from itertools import pairwise
 
 import pytest
 
+from core.cancellations import cancel
 from core.engine import deliveries as machinery
 from core.engine.deliveries import CLAIM, DIED, MAX_ATTEMPTS, Delivery, drain, replay, retry_parked
 from core.engine.events import append
 from core.errors import Missing
-from core.subscriptions import cancel
 from plugins.products.gotoassist import GoToAssist
 from puesto import hookimpl
 from puesto.testing.shop import INTERNAL
