@@ -142,7 +142,7 @@ def get_cart(engine: Engine, cart_id: str, caller: Caller, *, lock: bool = False
 
 def lines_of(engine: Engine, cart: Cart) -> list[CartLine]:
     """The lines, in the order in which they were added."""
-    return engine.db.all(CartLine.select().where(CartLine.cart == cart.id).order_by(CartLine.id))
+    return engine.db.having(CartLine.cart, cart.id)
 
 
 # --- editing

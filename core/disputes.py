@@ -42,7 +42,7 @@ Dispute.add_index(Dispute.index(Dispute.id, name="dispute_opened").where(OPENED)
 
 def disputes_of(engine: Engine, payment: str) -> list[Dispute]:
     """The disputes of a payment, the oldest first."""
-    return engine.db.all(Dispute.select().where(Dispute.payment == payment).order_by(Dispute.id))
+    return engine.db.having(Dispute.payment, payment)
 
 
 def dispute_document(dispute: Dispute) -> dict[str, Any]:

@@ -287,8 +287,7 @@ def _credit_line(note: Invoice, line: InvoiceLine, net: int, tax: int) -> Invoic
 
 def invoice_of(engine: Engine, order: str) -> Invoice | None:
     """The invoice of an order; None where nothing was charged or credited."""
-    invoice: Invoice | None = engine.db.first(Invoice.select().where((Invoice.order == order) & Invoice.credits.is_null()))
-    return invoice
+    return next(iter(engine.db.having(Invoice.order, order, credits=None)), None)
 
 
 def charged_line(engine: Engine, subscription: str, period_end: date) -> InvoiceLine | None:
@@ -299,12 +298,12 @@ def charged_line(engine: Engine, subscription: str, period_end: date) -> Invoice
 
 
 def lines_of_invoice(engine: Engine, invoice: Invoice) -> list[InvoiceLine]:
-    return engine.db.all(InvoiceLine.select().where(InvoiceLine.invoice == invoice.id).order_by(InvoiceLine.id))
+    return engine.db.having(InvoiceLine.invoice, invoice.id)
 
 
 def credit_notes_of(engine: Engine, invoice: Invoice) -> list[Invoice]:
     """The credit notes of an invoice, the oldest first."""
-    return engine.db.all(Invoice.select().where(Invoice.credits == invoice.id).order_by(Invoice.id))
+    return engine.db.having(Invoice.credits, invoice.id)
 
 
 def corrected_by(engine: Engine, note: Invoice) -> list[Invoice]:
@@ -360,8 +359,7 @@ def _payment_for(engine: Engine, invoice: Invoice) -> Payment | None:
     """The latest attempt to pay an invoice; a credit note has none."""
     if invoice.kind == "credit_note":
         return None
-    payment: Payment | None = engine.db.first(Payment.select().where(Payment.order == invoice.order).order_by(Payment.id.desc()))
-    return payment
+    return next(reversed(engine.db.having(Payment.order, invoice.order)), None)
 
 
 def _paid_and_due(invoice: Invoice, payment: Payment | None) -> tuple[Money, Money]:

@@ -173,7 +173,8 @@ def complete_order(engine: Engine, order: Order, payment: Payment | None) -> Non
     lines = lines_of(engine, order)
     news = [_fulfil(engine, account, line) for line in lines]
     post(engine, account.id, "credited", order.id, max(-order.total, 0))
-    engine.db.execute(Cart.update(status="ordered").where(Cart.id == order.cart))
+    if order.kind == "purchase":
+        engine.db.execute(Cart.update(status="ordered").where(Cart.id == order.cart))
     engine.db.update(order, status="completed", completed_at=engine.clock.now(), version=order.version + 1)
     invoice = _invoice(engine, order, account, lines, payment)
     _tell(engine, order, account, invoice, news)
@@ -312,7 +313,7 @@ def get_order(engine: Engine, order_id: str, caller: Caller, *, lock: bool = Fal
 
 
 def lines_of(engine: Engine, order: Order) -> list[OrderLine]:
-    return engine.db.all(OrderLine.select().where(OrderLine.order == order.id).order_by(OrderLine.id))
+    return engine.db.having(OrderLine.order, order.id)
 
 
 def waiting_order(engine: Engine, cart: str) -> Order | None:
@@ -323,8 +324,7 @@ def waiting_order(engine: Engine, cart: str) -> Order | None:
 
 def payment_of(engine: Engine, order: Order) -> Payment | None:
     """The order's latest attempt to pay; None where nothing had to be paid."""
-    payment: Payment | None = engine.db.first(Payment.select().where(Payment.order == order.id).order_by(Payment.id.desc()))
-    return payment
+    return next(reversed(engine.db.having(Payment.order, order.id)), None)
 
 
 def payment_lines(engine: Engine, order: Order) -> tuple[PaymentLine, ...]:

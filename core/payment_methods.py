@@ -140,9 +140,8 @@ def find_method(engine: Engine, method_id: str, account: str, pointer: str | Non
 
 def default_method(engine: Engine, account: str) -> PaymentMethod | None:
     """The method that renewals are charged to, if there is one."""
-    usable = (PaymentMethod.account == account) & (PaymentMethod.default == True) & PaymentMethod.deleted_at.is_null()  # noqa: E712
-    method: PaymentMethod | None = engine.db.first(PaymentMethod.select().where(usable))
-    return method
+    stored = engine.db.having(PaymentMethod.account, account)
+    return next((method for method in stored if method.default and method.deleted_at is None), None)
 
 
 def delete_method(engine: Engine, account_id: str, method_id: str, caller: Caller) -> None:

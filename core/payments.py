@@ -446,7 +446,7 @@ def payment_document(payment: Payment) -> dict[str, Any]:
 
 def refunds_of(engine: Engine, payment: str) -> list[Refund]:
     """The refunds of a payment, whoever began them, the oldest first."""
-    return engine.db.all(Refund.select().where(Refund.payment == payment).order_by(Refund.id))
+    return engine.db.having(Refund.payment, payment)
 
 
 def refund_document(refund: Refund) -> dict[str, Any]:

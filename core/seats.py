@@ -110,8 +110,10 @@ def release_seat(engine: Engine, subscription_id: str, caller: Caller, user: str
 def fit_seats(engine: Engine, subscription: Subscription, seats: int, release: Sequence[str]) -> None:
     """Make room for a smaller number of seats: those named lose theirs, and then, where seats were assigned since the
     change was ordered, those who were assigned last."""
-    release_seats(engine, subscription, release)
-    release_seats(engine, subscription, assigned_users(engine, subscription)[seats:])
+    if release:
+        release_seats(engine, subscription, release)
+    if subscription.seats_assigned > seats:
+        release_seats(engine, subscription, assigned_users(engine, subscription)[seats:])
 
 
 def assigned_users(engine: Engine, subscription: Subscription) -> list[str]:

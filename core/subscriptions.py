@@ -252,6 +252,8 @@ def schedule_change(engine: Engine, subscription: Subscription, fulfilment: dict
 
 def _supersede(engine: Engine, subscription: Subscription, changed: dict[str, Any]) -> None:
     """The last word counts: strike what a change names from those that wait, and move these to the period's end."""
+    if not pending_changes(engine, subscription):
+        return
     struck: dict[str, Any] = dict.fromkeys(changed) | ({"release": []} if "seats" in changed else {})
     mine = SubscriptionChange.subscription == subscription.id
     engine.db.execute(SubscriptionChange.update(effective_on=subscription.period_end, **struck).where(mine))
@@ -346,8 +348,7 @@ def subscription_document(engine: Engine, subscription: Subscription, locale: st
 
 def pending_changes(engine: Engine, subscription: Subscription) -> list[SubscriptionChange]:
     """The changes that wait for the period's end, in the order in which they were ordered."""
-    mine = SubscriptionChange.subscription == subscription.id
-    return engine.db.all(SubscriptionChange.select().where(mine).order_by(SubscriptionChange.id))
+    return engine.db.having(SubscriptionChange.subscription, subscription.id)
 
 
 def _next_charge(subscription: Subscription) -> dict[str, Any] | None:

@@ -10,16 +10,14 @@ import json
 import logging
 import threading
 from abc import ABC, abstractmethod
-from collections import namedtuple
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from functools import cache
 from typing import Any, TypeVar
 
 import peewee
 
+from core.engine import statements
 from core.errors import DatabaseUnavailable
 
 R = TypeVar("R", bound="Row")
@@ -73,36 +71,6 @@ class JsonField(peewee.TextField):
         return None if value is None else json.loads(value)
 
 
-class _Place(str):
-    """Stands in a composed statement where a value will be: its number among them."""
-
-    def __new__(cls, number: int) -> _Place:
-        return super().__new__(cls, number)
-
-
-@dataclass
-class _Composed:
-    """A statement with its parameters, some of which are places, and what makes values of each column of a row."""
-
-    statement: str
-    parameters: list[Any]
-    converters: list[Callable[[Any], Any]]
-
-    def filled(self, values: Sequence[str]) -> list[Any]:
-        return [values[int(each)] if isinstance(each, _Place) else each for each in self.parameters]
-
-    def rows(self, cursor: Any) -> list[Any]:
-        if not (found := cursor.fetchall()):
-            return []
-        row: Any = _row_type(tuple(column[0] for column in cursor.description))
-        return [row(*(convert(value) for convert, value in zip(self.converters, each, strict=True))) for each in found]
-
-
-@cache
-def _row_type(columns: tuple[str, ...]) -> type:
-    return namedtuple("Row", columns)
-
-
 class _Reference(peewee.ForeignKeyField):
     def bind(self, model: Any, name: str, set_attribute: bool = True) -> None:
         self.column_name = self.column_name or name
@@ -126,8 +94,8 @@ class Database(ABC):
         self.writes = 0
         self._peewee = self._connect()
         self._after = threading.local()
-        self._statements: dict[tuple[type[Row], bool], str] = {}
-        self._composed: dict[Callable[..., Any], _Composed] = {}
+        self._statements: dict[tuple[Any, ...], statements.Statement] = {}
+        self._composed: dict[Callable[..., Any], statements.Composed] = {}
 
     url: str
     # What is raised where it is away.
@@ -203,14 +171,10 @@ class Database(ABC):
         compose: a function of a module, which makes the select of texts that stand in it as values.
         """
         if compose not in self._composed:
-            query = compose(*map(_Place, range(len(values)))).bind(self._peewee)
-            converters = [column.unwrap().python_value for column in query.selected_columns]
-            self._composed[compose] = _Composed(*query.sql(), converters)
+            self._composed[compose] = statements.compose(compose, len(values), self._peewee)
         composed = self._composed[compose]
-        database: Any = self._peewee
         with self.guarded():
-            cursor = database.execute_sql(composed.statement, composed.filled(values))
-            return composed.rows(cursor)
+            return composed.rows(self._run(composed.statement, composed.filled(values)))
 
     def scalar(self, query: peewee.ModelSelect[R]) -> Any:
         """The first column of the first row."""
@@ -235,14 +199,22 @@ class Database(ABC):
         self._need_transaction()
         return self.all(self._locked(query, skip=True))
 
+    def having(self, field: Any, value: object, **fixed: Any) -> list[Any]:
+        """The rows that have that value in a field, in the order of their keys. fixed: what other fields are, always the same here."""
+        return self._by(field, value, fixed, hold=False)
+
     def _by_key(self, model: type[R], row_id: object, *, hold: bool) -> R | None:
-        """Most reads are of this kind, and peewee takes five times as long to write the statement as all else takes."""
-        key: Any = model._meta.primary_key
-        if (model, hold) not in self._statements:
-            query = model.select().where(key == row_id)
-            self._statements[model, hold], _ = (self._locked(query, skip=False) if hold else query).bind(self._peewee).sql()
+        return next(iter(self._by(model._meta.primary_key, row_id, {}, hold=hold)), None)
+
+    def _by(self, field: Any, value: object, fixed: dict[str, Any], *, hold: bool) -> list[Any]:
+        """Most reads are of this kind."""
+        shape = (field, tuple(fixed.items()), hold)
+        if shape not in self._statements:
+            query = statements.select(field, value, fixed)
+            self._statements[shape] = (self._locked(query, skip=False) if hold else query).bind(self._peewee).sql()
+        statement, (_, *further) = self._statements[shape]
         with self.guarded():
-            return next(iter(model.raw(self._statements[model, hold], key.db_value(row_id)).execute(self._peewee)), None)
+            return list(field.model.raw(statement, field.db_value(value), *further).execute(self._peewee))
 
     def _need_transaction(self) -> None:
         if not self.in_transaction():
@@ -260,12 +232,13 @@ class Database(ABC):
             most = MOST_VARIABLES // len(rows[0].__data__)
             with self.transaction():
                 for start in range(0, len(rows), most):
-                    type(rows[0]).insert_many([row.__data__ for row in rows[start : start + most]]).execute(self._peewee)
+                    self._run(*statements.insert(rows[start : start + most], self._peewee.param))
 
     def update(self, row: Row, **changes: Any) -> None:
         """Change columns of one row, in the database and then here."""
         if changes:
-            self.execute(type(row).update(changes).where(type(row)._meta.primary_key == row._pk))
+            with self.transaction():
+                self._run(*statements.update(row, changes, self._peewee.param))
         for name, value in changes.items():
             setattr(row, name, value)
 
@@ -278,6 +251,11 @@ class Database(ABC):
             touched = int(query.execute(self._peewee))
             self.writes += touched > 0
             return touched
+
+    def _run(self, statement: str, values: list[Any]) -> Any:
+        """The cursor of a statement that was composed before."""
+        database: Any = self._peewee
+        return database.execute_sql(statement, values)
 
     # --- schema and life
 

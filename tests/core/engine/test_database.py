@@ -190,6 +190,21 @@ def test_what_is_composed_once_is_asked_with_other_values(db):
     assert db.ask(noted_on, "a", "b!") == []
 
 
+def test_rows_are_found_by_a_value_in_the_order_of_their_keys(db):
+    db.insert(*(Shelf(id=each, text=text, seats=2) for each, text in (("c", "x"), ("a", "x"), ("b", None), ("d", "y"))))
+
+    assert [each.id for each in db.having(Shelf.text, "x")] == ["a", "c"]
+    assert [each.id for each in db.having(Shelf.seats, 2, text=None)] == ["b"]
+    assert [each.id for each in db.having(Shelf.seats, 2, text="y")] == ["d"]
+    assert db.having(Shelf.text, "z") == []
+
+
+def test_a_column_that_only_some_rows_have_is_null_in_the_others(db):
+    db.insert(Shelf(id="a"), Shelf(id="b", text="b"))
+
+    assert [(each.id, each.text, each.seats) for each in db.all(Shelf.select().order_by(Shelf.id))] == [("a", None, 0), ("b", "b", 0)]
+
+
 def test_values_come_back_as_they_were_written(db):
     db.insert(Shelf(id="one"))
     madrid = datetime(2026, 3, 1, 13, 0, 0, 123_456, tzinfo=timezone(timedelta(hours=1)))

@@ -1,0 +1,97 @@
+"""Statements that are composed once, by their shape, and from then on run with other values.
+
+peewee takes many times as long to compose a statement as the database to run it.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import peewee
+
+Statement = tuple[str, list[Any]]
+
+
+class Place(str):
+    """Stands in a composed statement where a value will be: its number among them."""
+
+    def __new__(cls, number: int) -> Place:
+        return super().__new__(cls, number)
+
+
+@dataclass
+class Composed:
+    """A select with its parameters, some of which are places, and what makes values of each column of a row."""
+
+    statement: str
+    parameters: list[Any]
+    converters: list[Callable[[Any], Any]]
+
+    def filled(self, values: Sequence[str]) -> list[Any]:
+        return [values[int(each)] if isinstance(each, Place) else each for each in self.parameters]
+
+    def rows(self, cursor: Any) -> list[Any]:
+        if not (found := cursor.fetchall()):
+            return []
+        row: Any = _row_type(tuple(column[0] for column in cursor.description))
+        return [row(*(convert(value) for convert, value in zip(self.converters, each, strict=True))) for each in found]
+
+
+@cache
+def _row_type(columns: tuple[str, ...]) -> type:
+    return namedtuple("Row", columns)
+
+
+def compose(select: Callable[..., Any], places: int, database: peewee.Database) -> Composed:
+    """What `select` makes of so many texts, for a database."""
+    query = select(*map(Place, range(places))).bind(database)
+    statement, parameters = query.sql()
+    return Composed(statement, parameters, [column.unwrap().python_value for column in query.selected_columns])
+
+
+def select(field: Any, value: object, fixed: dict[str, Any]) -> Any:
+    """The rows with a value in a field, and others as they always are here; in the order of their keys, where there may be several."""
+    query = field.model.select().where(field == value, *(getattr(field.model, name) == other for name, other in fixed.items()))
+    return query if field.primary_key else query.order_by(field.model._meta.primary_key)
+
+
+def insert(rows: Sequence[Any], parameter: str) -> Statement:
+    """The insert of rows of one table; a column that only some of them have is null in the others.
+
+    parameter: how the driver writes a place.
+    """
+    names = tuple(dict.fromkeys(name for row in rows for name in row.__data__))
+    model: Any = type(rows[0])
+    begin, places = _insert(model, names, parameter)
+    convert = _converters(model, names)
+    values = [to(row.__data__.get(name)) for row in rows for name, to in convert]
+    return begin + ", ".join([places] * len(rows)), values
+
+
+def update(row: Any, changes: dict[str, Any], parameter: str) -> Statement:
+    """The update of one row, found by its key."""
+    model: Any = type(row)
+    names = tuple(changes)
+    values = [to(changes[name]) for name, to in _converters(model, names)]
+    return _update(model, names, parameter), [*values, model._meta.primary_key.db_value(row._pk)]
+
+
+@cache
+def _insert(model: Any, names: tuple[str, ...], parameter: str) -> tuple[str, str]:
+    columns = ", ".join(f'"{model._meta.fields[name].column_name}"' for name in names)
+    return f'INSERT INTO "{model._meta.table_name}" ({columns}) VALUES ', f"({', '.join([parameter] * len(names))})"
+
+
+@cache
+def _update(model: Any, names: tuple[str, ...], parameter: str) -> str:
+    changes = ", ".join(f'"{model._meta.fields[name].column_name}" = {parameter}' for name in names)
+    return f'UPDATE "{model._meta.table_name}" SET {changes} WHERE "{model._meta.primary_key.column_name}" = {parameter}'
+
+
+@cache
+def _converters(model: Any, names: tuple[str, ...]) -> list[tuple[str, Callable[[Any], Any]]]:
+    return [(name, model._meta.fields[name].db_value) for name in names]
