@@ -8,9 +8,10 @@ is billed for it. A word for something else that can happen is a function below,
 import re
 
 from core.access import INTERNAL
+from core.cancellations import cancel
 from core.orders import Order, lines_of
+from core.payments import Refund
 from core.rules.billing_plan import DIRECTIONS
-from core.subscriptions import cancel
 from puesto import ChangePolicy, Money, Plan, Price, Product, Trial, eur, hookimpl
 
 INDENT = " " * 12
@@ -31,7 +32,7 @@ class Life:
     def __init__(self, open_shop, text):
         head = re.search(r"\A(?:\D.*\n)+", text)[0]
         self.told, self.days = head.splitlines(), re.findall(r"^(\d{4}-\d\d-\d\d)  (.+)$", text, re.MULTILINE)
-        self.policies, self.subscription, self.seen = {}, None, ""
+        self.policies, self.subscription, self.seen, self.news = {}, None, "", []
         plans = [line for line in self.told if not line.startswith("Buyer: ")]
         buyer = next((line.removeprefix("Buyer: ") for line in self.told if line.startswith("Buyer: ")), "US")
         self.shop = open_shop(plugins={"example": Example([self.plan(tier, line) for tier, line in enumerate(plans)])})
@@ -61,6 +62,8 @@ class Life:
         for order in orders:
             self.seen = order.id
             yield from (row for line in lines_of(self.shop.engine, order) for item in line.items for row in told_item(item))
+        yield from self.news
+        self.news.clear()
         yield "; ".join([*(self.totals(orders)), self.next()])
 
     def totals(self, orders):
@@ -121,3 +124,14 @@ def bill(life):
 @word(r"cancel at the period's end")
 def cancel_later(life):
     cancel(life.shop.engine, life.subscription.id, INTERNAL, at="period_end")
+
+
+@word(r"cancel now, (none|credit|refund)")
+def cancel_now(life, policy):
+    """What becomes of the unused days, and of the tax in them."""
+    ended = cancel(life.shop.engine, life.subscription.id, INTERNAL, at="now", unused=policy).unused
+    net, tax, total = (written(ended[name]["amount"]) for name in ("net", "tax", "total"))
+    life.news.extend(f"credit note {step['formula']} = {net}, with its tax {tax}: {total}" for step in ended["explanation"])
+    refunded = sum(life.shop.engine.db.get(Refund, refund).amount for refund in ended["refunds"])
+    balance = life.shop.refresh(life.account).balance
+    life.news.append(f"refunded {written(refunded)}, balance {written(balance)}")

@@ -7,6 +7,7 @@ from itertools import count
 
 import pytest
 
+from core.cancellations import cancel
 from core.changes import Change, Means, order_change
 from core.engine.idempotency import KeyedRequest
 from core.errors import PuestoError
@@ -14,7 +15,6 @@ from core.invoices import Invoice, InvoiceLine
 from core.orders import Order
 from core.payments import Payment
 from core.renewals import renew_due
-from core.subscriptions import cancel
 from puesto.testing.shop import INTERNAL
 from tests.core.racing import at_once
 from tests.core.test_checkout_crashes import Fuse, PowerCut, Street

@@ -8,13 +8,14 @@ from itertools import count, pairwise
 import pytest
 
 from core.access import INTERNAL
+from core.cancellations import cancel
 from core.engine.clock import SystemClock
 from core.engine.events import EventRow
 from core.errors import SettingsInvalid
 from core.invoices import Invoice, InvoiceLine
 from core.payment_methods import PaymentMethod, default_method
 from core.payments import Payment
-from core.subscriptions import Subscription, cancel
+from core.subscriptions import Subscription
 from core.time_machine import next_due, travel
 from puesto import hookimpl
 from tests.core.test_checkout_crashes import Fuse, PowerCut, Street
