@@ -55,6 +55,17 @@ class UnusedOut(Answer):
     explanation = fields.List(fields.Nested(DerivationOut), required=True)
 
 
+class PastDueOut(Answer):
+    """How it stands with what could not be paid. next_try: when the default method is charged again; null: once it changes."""
+
+    since = Instant()
+    attempts = fields.Integer(required=True)
+    next_try = Instant(allow_none=True)
+    ends_at = Instant(allow_none=True)
+    then = Choice("cancel", "pause", allow_none=True)
+    access_until = Instant(allow_none=True)
+
+
 class SubscriptionOut(Answer):
     id = fields.String(required=True)
     account = fields.String(required=True)
@@ -72,6 +83,7 @@ class SubscriptionOut(Answer):
     trial_end = Day(allow_none=True)
     cancel_at = Day(allow_none=True)
     next_charge = fields.Nested(NextChargeOut, required=True, allow_none=True)
+    past_due = fields.Nested(PastDueOut, required=True, allow_none=True)
     unused = fields.Nested(UnusedOut, required=True, allow_none=True)
     pending_changes = fields.List(fields.Nested(PendingChangeOut), required=True)
 
@@ -104,7 +116,7 @@ class EntitlementOut(Answer):
     """Where the answer is no, `reason` is the nearest miss."""
 
     entitled = fields.Boolean(required=True)
-    reason = Choice("seat_assigned", "no_subscription", "no_seat", "trial_ended", "cancelled", "paused")
+    reason = Choice("seat_assigned", "no_subscription", "no_seat", "trial_ended", "cancelled", "paused", "past_due")
     plan = fields.String(required=True, allow_none=True)
     features = fields.List(fields.String(), required=True)
     subscription = fields.String(required=True, allow_none=True)

@@ -18,7 +18,9 @@ from core.engine.engine import Engine
 from core.engine.events import append
 from core.engine.values import new_id, to_json
 from core.hooks.payments import PaymentLine
+from core.hooks.subscriptions import FailedAttempt
 from core.invoices import Invoice, invoice_document, invoice_of, issue_invoice, move_invoice, settlement_of
+from core.past_due import fall_past_due
 from core.payment_methods import default_method
 from core.payments import Payment, payment_document, refund_document, refunds_of
 from core.quotes import Quote, QuoteLine
@@ -28,7 +30,6 @@ from core.subscriptions import (
     Subscription,
     announce,
     apply_change,
-    fall_past_due,
     reserve,
     schedule_change,
     start,
@@ -192,14 +193,15 @@ def _fulfil(engine: Engine, account: Account, line: OrderLine) -> tuple[list[str
     if fulfilment["action"] == "schedule":
         schedule_change(engine, changed, fulfilment)
         return [], changed, {}
+    recovered = ["subscription.recovered"] if changed.status == "past_due" else []
     fit_seats(engine, changed, fulfilment["columns"]["seats"], fulfilment["release"])
     apply_change(engine, changed, fulfilment)
     if fulfilment["starts"]:
-        return ["subscription.started"], changed, {}
+        return ["subscription.started", *recovered], changed, {}
     events = ["subscription.renewed"] if fulfilment.get("renews") else []
     if fulfilment["changed"] or not events:
         events.append("subscription.changed")
-    return events, changed, {"before": fulfilment["before"]}
+    return [*events, *recovered], changed, {"before": fulfilment["before"]}
 
 
 def _invoice(engine: Engine, order: Order, account: Account, lines: list[OrderLine], payment: Payment | None) -> Invoice | None:
@@ -291,7 +293,14 @@ def close_order(engine: Engine, order: Order, status: str, *, tell: Payment | No
     if tell is not None:
         account = engine.db.get(Account, order.account)
         assert account is not None
-        data = {"order": order_document(engine, order), "account": account_document(account), "payment": payment_document(tell)}
+        document = order_document(engine, order)
+        concerned = [engine.db.get(Subscription, each) for each in document["subscriptions"]]
+        data = {
+            "order": document,
+            "account": account_document(account),
+            "payment": payment_document(tell),
+            "subscriptions": [subscription_document(engine, each, order.locale) for each in concerned if each is not None],
+        }
         append(engine, "payment.failed", account=order.account, subject=order.id, data=data)
 
 
@@ -299,9 +308,19 @@ def _fall_past_due(engine: Engine, order: Order) -> None:
     """To be tried again at once where another method has been stored while this one was being charged."""
     tried, usable = payment_of(engine, order), default_method(engine, order.account)
     another = tried is not None and usable is not None and tried.method not in (None, usable.id)
-    document = order_document(engine, order)
+    document, failed = order_document(engine, order), _failed_attempt(engine, tried)
     for line in document["lines"]:
-        fall_past_due(engine, line["subscription"], document, engine.clock.now() if another else None)
+        fall_past_due(engine, line["subscription"], failed, document, at_once=another)
+
+
+def _failed_attempt(engine: Engine, payment: Payment | None) -> FailedAttempt:
+    """Why a renewal was not paid. One that was given up had waited for a buyer who was not there."""
+    now = engine.clock.now()
+    if payment is not None and payment.error is not None:
+        return FailedAttempt(now, payment.error["code"], payment.error["retryable"])
+    if payment is not None and payment.status == "canceled":
+        return FailedAttempt(now, "authentication_failed")
+    return FailedAttempt(now, "provider_error", retryable=True)
 
 
 # --- reading

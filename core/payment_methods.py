@@ -15,9 +15,9 @@ from core.engine.settings import base_url_of
 from core.engine.values import new_id, to_json
 from core.errors import PaymentActionRequired, ValidationFailed
 from core.hooks.payments import Customer, PaymentRequest, PaymentResult, ProviderTimeout, ProviderUnavailable, SavedMethod
+from core.past_due import retry_past_due
 from core.providers import call_provider, declined, unavailable
 from core.rules.money import zero
-from core.subscriptions import retry_past_due
 
 log = logging.getLogger("puesto.payments")
 # Prefix of the id under which a provider stores a method on its own: no payment has it.
@@ -115,11 +115,12 @@ def keep_method(engine: Engine, account: str, provider: str, saved: SavedMethod)
 
 
 def choose_default(engine: Engine, account_id: str, method_id: str, caller: Caller) -> PaymentMethod:
-    """From now on what falls due is charged to this method. Raises Missing."""
+    """From now on what falls due is charged to this method. Nothing happens where that is so already: a refused method is not tried
+    again for being chosen once more. Raises Missing."""
     with engine.db.transaction():
         account = find(engine, Account, account_id, caller, lock=True)
-        find_method(engine, method_id, account.id)
-        make_default(engine, account.id, method_id)
+        if not find_method(engine, method_id, account.id).default:
+            make_default(engine, account.id, method_id)
         return find_method(engine, method_id, account.id)
 
 

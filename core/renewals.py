@@ -20,11 +20,13 @@ from core.engine.engine import Engine
 from core.engine.setbacks import attempt, resting
 from core.engine.values import new_id
 from core.hooks.payments import PaymentResult, ProviderTimeout, ProviderUnavailable
+from core.hooks.subscriptions import FailedAttempt
 from core.orders import Order, complete_order, payment_lines, payment_of, write_order
+from core.past_due import fall_past_due
 from core.payment_methods import default_method
 from core.payments import SUCCEEDED, Payment, PaymentChoice, begin_at_provider, new_payment
 from core.quotes import Quote, quote_renewal
-from core.subscriptions import Subscription, end, fall_past_due
+from core.subscriptions import Subscription, end
 
 log = logging.getLogger("puesto.renewals")
 RENEWING = "renew_subscriptions"
@@ -158,7 +160,7 @@ def _go_unpaid(engine: Engine, subscription: Subscription) -> None:
     if subscription.status == "trialing":
         end(engine, subscription)
     else:
-        fall_past_due(engine, subscription.id, None, None)
+        fall_past_due(engine, subscription.id, FailedAttempt(engine.clock.now(), None))
 
 
 def _pay(engine: Engine, payment: Payment, silent: set[str]) -> None:

@@ -38,11 +38,11 @@ from core.payment_webhooks import PaymentWebhookEvent
 from core.payments import Payment, Refund
 from core.reconciliation import Reconciliation
 from core.seats import SeatAssignment
-from core.subscriptions import Subscription, SubscriptionChange, Trial
+from core.subscriptions import PastDue, Subscription, SubscriptionChange, Trial
 
 TABLES: tuple[type[Row], ...] = (
     ClockOffset, ApiKey, AccountToken, Account, User, PaymentMethod, Cart, CartLine, Order, OrderLine, Payment, Capture, Refund, Dispute,
-    PaymentWebhookEvent, Subscription, SubscriptionChange, Trial, SeatAssignment, InvoiceSeries, Invoice, InvoiceLine, EventRow,
+    PaymentWebhookEvent, Subscription, SubscriptionChange, PastDue, Trial, SeatAssignment, InvoiceSeries, Invoice, InvoiceLine, EventRow,
     Delivery, IdempotencyKey, Feed, Setback, Reconciliation, Difference,
     BalanceEntry,
 )  # fmt: skip

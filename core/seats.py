@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import datetime
 from typing import Any
 
 import peewee
@@ -17,7 +17,7 @@ from core.engine.engine import Engine
 from core.engine.values import new_id, to_json
 from core.errors import NoSeatLeft, SeatsInUse, TransitionInvalid, ValidationFailed
 from core.hooks.products import localized
-from core.subscriptions import RUNNING, Subscription, announce
+from core.subscriptions import RUNNING, PastDue, Subscription, announce
 
 
 class SeatAssignment(Row):
@@ -36,7 +36,7 @@ class SeatAssignment(Row):
 
 SEAT = SeatAssignment.id.alias("seat")
 # From the farthest miss to the answer yes.
-REASONS = ("no_subscription", "cancelled", "trial_ended", "paused", "no_seat", "seat_assigned")
+REASONS = ("no_subscription", "cancelled", "trial_ended", "paused", "past_due", "no_seat", "seat_assigned")
 
 
 @dataclass(frozen=True)
@@ -168,29 +168,33 @@ def check_entitlement(engine: Engine, user_id: str, product: str, caller: Caller
     rows = engine.db.ask(_subscriptions_of, user_id, product)
     if not rows or not caller.owns(rows[0].account):
         raise missing("user", user_id)
-    answers = [_entitlement(row, day_in(engine.clock.now(), row.time_zone)) for row in rows if row.subscription is not None]
+    now = engine.clock.now()
+    answers = [_entitlement(row, now) for row in rows if row.subscription is not None]
     return max(answers, key=lambda answer: REASONS.index(answer.reason), default=Entitlement(False, "no_subscription"))
 
 
 def _subscriptions_of(user_id: str, product: str) -> Any:
     """What the user's account has or had of the product, the highest plan first, and which seat the user has of it."""
     columns = [getattr(Subscription, name) for name in ("plan", "features", "status", "trial_end", "cancel_at", "next_charge")]
-    theirs = User.select(User.account, Account.time_zone, Account.locale, Subscription.id.alias("subscription"), *columns, SEAT)
+    columns += [Subscription.id.alias("subscription"), SEAT, PastDue.access_until]
+    theirs = User.select(User.account, Account.time_zone, Account.locale, *columns)
     of_product = (Subscription.account == User.account) & (Subscription.product == product)
     seat = (SeatAssignment.subscription == Subscription.id) & (SeatAssignment.user == user_id)
     joined = theirs.join(Account).switch(User).join(Subscription, peewee.JOIN.LEFT_OUTER, on=of_product)
     joined = joined.join(SeatAssignment, peewee.JOIN.LEFT_OUTER, on=seat)
+    joined = joined.join(PastDue, peewee.JOIN.LEFT_OUTER, on=PastDue.subscription == Subscription.id)
     return joined.where(User.id == user_id).order_by(Subscription.tier.desc(), Subscription.id.desc())
 
 
-def _entitlement(row: Any, today: date) -> Entitlement:
-    reason = _reason(row, row.seat is not None, today)
+def _entitlement(row: Any, now: datetime) -> Entitlement:
+    reason = _reason(row, row.seat is not None, now)
     if reason != "seat_assigned":
         return Entitlement(False, reason, subscription=row.subscription)
     return Entitlement(True, reason, row.plan, tuple(localized(row.features, row.locale) or ()), row.subscription)
 
 
-def _reason(subscription: Any, has_seat: bool, today: date) -> str:
+def _reason(subscription: Any, has_seat: bool, now: datetime) -> str:
+    today = day_in(now, subscription.time_zone)
     goes_on = subscription.status == "trialing" and subscription.next_charge is not None
     if subscription.trial_end is not None and subscription.trial_end <= today and not goes_on:
         return "trial_ended"
@@ -198,6 +202,8 @@ def _reason(subscription: Any, has_seat: bool, today: date) -> str:
         return str(subscription.status)
     if subscription.cancel_at is not None and subscription.cancel_at <= today:
         return "cancelled"
+    if subscription.access_until is not None and subscription.access_until <= now:
+        return "past_due"
     return "seat_assigned" if has_seat else "no_seat"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date
 from typing import Any
 
 import peewee
@@ -10,7 +10,6 @@ import peewee
 from core.access import missing
 from core.accounts import Account, account_document
 from core.catalog import price_from_document
-from core.engine.clock import FIRST_ZONE, day_in
 from core.engine.database import DayField, InstantField, JsonField, Row, refers_to
 from core.engine.engine import Engine
 from core.engine.events import append
@@ -95,7 +94,35 @@ Subscription.add_index(Subscription.index(Subscription.changing, name="subscript
 
 
 RUNS = Subscription.cancelled_at.is_null()
-PAST_DUE = (Subscription.status == "past_due") & RUNS
+
+
+class PastDue(Row):
+    """What a past due subscription has behind it and before it; there is none for any other. Guarded by the subscription's lock.
+
+    since:        when the first try to charge it failed.
+    attempts:     the tries that failed since then, as `FailedAttempt` has them.
+    ends_at:      when `then` (`cancel` or `pause`) is done to it if nothing has been paid; None: never.
+    warn_at:      when its account is warned of that; None: it is not, or was already (`warned`).
+    access_until: from when on it entitles to nothing; None: it goes on entitling.
+    """
+
+    id = peewee.CharField(primary_key=True, max_length=40)
+    account = peewee.CharField(max_length=40)
+    subscription = refers_to(Subscription, unique=True)
+    since = InstantField()
+    attempts = JsonField()
+    ends_at = InstantField(null=True)
+    then = peewee.CharField(max_length=6, null=True, constraints=[peewee.Check("\"then\" IN ('cancel', 'pause')")])
+    warn_at = InstantField(null=True)
+    warned = peewee.BooleanField(default=False)
+    access_until = InstantField(null=True)
+
+    class Meta:
+        table_name = "past_due"
+
+
+for _instant in (PastDue.ends_at, PastDue.warn_at):
+    PastDue.add_index(PastDue.index(_instant, name=f"past_due_{_instant.name}").where(_instant.is_null(False)))
 
 
 class SubscriptionChange(Row):
@@ -226,6 +253,7 @@ def start(engine: Engine, account: str, fulfilment: dict[str, Any]) -> Subscript
 def apply_change(engine: Engine, subscription: Subscription, fulfilment: dict[str, Any]) -> None:
     """Change a subscription now, in the transaction that completes the order. What waits for the period's end goes on waiting for it,
     and so does a cancellation that came while the order was being paid."""
+    _forget_past_due(engine, subscription)
     columns = _columns(fulfilment)
     if subscription.cancel_at is not None and subscription.unused is None:
         columns["cancel_at"] = columns.get("period_end", subscription.period_end)
@@ -266,44 +294,22 @@ def _columns(fulfilment: dict[str, Any]) -> dict[str, Any]:
     return columns | {day: date.fromisoformat(columns[day]) for day in DAYS if columns.get(day)}
 
 
-def end(engine: Engine, subscription: Subscription, unused: dict[str, Any] | None = None) -> None:
-    """End it now, inside a transaction that has locked it. unused: what became of the rest of its period, for `Subscription.unused`."""
-    now = engine.clock.now()
-    engine.db.execute(SubscriptionChange.delete().where(SubscriptionChange.subscription == subscription.id))
-    engine.db.update(subscription, status="cancelled", cancelled_at=now, next_charge=None, unused=unused, version=subscription.version + 1)
-    announce(engine, "subscription.cancelled", subscription, {})
+def end(engine: Engine, subscription: Subscription, unused: dict[str, Any] | None = None, *, cause: str | None = None) -> None:
+    """End it now, inside a transaction that has locked it.
 
-
-def fall_past_due(engine: Engine, subscription_id: str, order: dict[str, Any] | None, retry_at: datetime | None) -> None:
-    """What follows the running period could not be paid; the subscription goes on, past due. Inside a transaction.
-
-    order: the document of the order that failed; None: there was nothing to charge it to. One that was cancelled meanwhile ends instead,
-    in the next round.
+    unused: what became of the rest of its period, for `Subscription.unused`. cause: `unpaid`; None: it was to end.
     """
-    subscription = engine.db.lock(Subscription, subscription_id)
-    assert subscription is not None
-    if subscription.cancel_at is not None:
-        engine.db.update(subscription, changing=None)
-        return
-    fell = subscription.status != "past_due"
-    engine.db.update(subscription, status="past_due", changing=None, retry_at=retry_at, version=subscription.version + 1)
-    if fell:
-        announce(engine, "subscription.past_due", subscription, {"order": order})
+    now = engine.clock.now()
+    _forget_past_due(engine, subscription)
+    engine.db.execute(SubscriptionChange.delete().where(SubscriptionChange.subscription == subscription.id))
+    ended = {"status": "cancelled", "cancelled_at": now, "next_charge": None, "retry_at": None, "unused": unused}
+    engine.db.update(subscription, **ended, version=subscription.version + 1)
+    announce(engine, "subscription.cancelled", subscription, {"cause": cause})
 
 
-def retry_past_due(engine: Engine, account: str | None = None) -> None:
-    """Have what is past due tried again: of one account, or of all."""
-    theirs = _past_due(engine) if account is None else PAST_DUE & (Subscription.account == account)
-    engine.db.execute(Subscription.update(retry_at=engine.clock.now()).where(theirs))
-
-
-def count_past_due(engine: Engine) -> int:
-    return engine.db.count(Subscription.select().where(_past_due(engine)))
-
-
-def _past_due(engine: Engine) -> Any:
-    """All of them, found by the days on which they fell due."""
-    return PAST_DUE & (Subscription.period_end <= day_in(engine.clock.now(), FIRST_ZONE))
+def _forget_past_due(engine: Engine, subscription: Subscription) -> None:
+    if subscription.status == "past_due":
+        engine.db.execute(PastDue.delete().where(PastDue.subscription == subscription.id))
 
 
 def announce(engine: Engine, event_type: str, subscription: Subscription, *news: dict[str, Any]) -> None:
@@ -341,6 +347,7 @@ def subscription_document(engine: Engine, subscription: Subscription, locale: st
         "currency": subscription.currency,
         "current_period": to_json(subscription.term.period),
         "next_charge": _next_charge(subscription),
+        "past_due": _past_due_document(engine, subscription) if subscription.status == "past_due" else None,
         "unused": subscription.unused if subscription.status == "cancelled" else None,
         "pending_changes": [_change_document(change) for change in pending_changes(engine, subscription)],
     }
@@ -357,6 +364,15 @@ def _next_charge(subscription: Subscription) -> dict[str, Any] | None:
         return None
     amount = Money(subscription.next_charge, subscription.currency)
     return {"date": to_json(subscription.period_end), "amount": to_json(amount)}
+
+
+def _past_due_document(engine: Engine, subscription: Subscription) -> dict[str, Any] | None:
+    """None where it fell past due before that was kept."""
+    row = engine.db.first(PastDue.select().where(PastDue.subscription == subscription.id))
+    if row is None:
+        return None
+    kept = {name: to_json(getattr(row, name)) for name in ("since", "ends_at", "then", "access_until")}
+    return {**kept, "attempts": len(row.attempts), "next_try": to_json(subscription.retry_at)}
 
 
 def _change_document(change: SubscriptionChange) -> dict[str, Any]:

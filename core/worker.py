@@ -16,13 +16,14 @@ from core.engine.idempotency import sweep
 from core.engine.jobs import Work
 from core.engine.setbacks import Setback
 from core.expiries import next_reminder, remind_of_expiries
+from core.past_due import end_past_due, warn_past_due
 from core.payment_webhooks import WAITING as UNREAD
 from core.payment_webhooks import PaymentWebhookEvent, apply_events, report, sweep_events
 from core.payments import Payment, Refund
 from core.reconciliation import reconcile_due
 from core.recovery import recover
 from core.renewals import renew_due
-from core.subscriptions import RUNS, Subscription
+from core.subscriptions import RUNS, PastDue, Subscription
 
 # Each piece of a round, and when it has something to do next. None: it is no matter at which instant that is done.
 DUE: dict[Work, tuple[Due, ...]] = {
@@ -30,6 +31,8 @@ DUE: dict[Work, tuple[Due, ...]] = {
     recover: (at(Payment.ask_at), at(Capture.ask_at), at(Refund.ask_at)),
     end_due: (on(Subscription.cancel_at, RUNS), on(Subscription.trial_end, RUNS), at(Setback.next_at)),
     renew_due: (on(Subscription.period_end, RUNS), at(Subscription.retry_at)),
+    end_past_due: (at(PastDue.ends_at),),
+    warn_past_due: (at(PastDue.warn_at),),
     sweep_carts: (),
     sweep_tokens: (),
     sweep: (),

@@ -35,6 +35,7 @@ from core.hooks.payments import (
     SignatureInvalid,
 )
 from core.hooks.products import Plan, Product, ProvisioningRequest, SeatRule, Trial
+from core.hooks.subscriptions import FailedAttempt, PastDueView, RetrySchedule
 from core.hooks.tax import LineTax, Party, TaxDecision, TaxId, TaxIdCheck, TaxLine, TaxRate, TaxRequest
 from core.rules.billing_plan import ChangePolicy
 from core.rules.money import Money, eur, gbp, money, usd
@@ -51,6 +52,7 @@ __all__ = [
     "DayField",
     "Dispute",
     "Event",
+    "FailedAttempt",
     "FieldError",
     "InstantField",
     "JsonField",
@@ -58,6 +60,7 @@ __all__ = [
     "Message",
     "Money",
     "Party",
+    "PastDueView",
     "PayableCart",
     "PaymentError",
     "PaymentLine",
@@ -80,6 +83,7 @@ __all__ = [
     "ProvisioningRequest",
     "RefundRequest",
     "RefundResult",
+    "RetrySchedule",
     "Row",
     "SavedMethod",
     "SeatRule",

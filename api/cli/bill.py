@@ -13,8 +13,8 @@ from api.cli.output import Failure
 from api.cli.shop import open_shop
 from core.cancellations import end_due
 from core.engine.engine import Engine
+from core.past_due import count_past_due, end_past_due, retry_past_due
 from core.renewals import due_accounts, renew
-from core.subscriptions import count_past_due, retry_past_due
 
 # What tells that an account was billed.
 BILLED = ("subscription.renewed", "subscription.started", "subscription.past_due", "payment.failed")
@@ -36,8 +36,11 @@ def bill(day: datetime | None, past_due: bool) -> None:
             retry_past_due(engine)
         while end_due(engine):
             pass
-        billed += _renew(engine, until)
-        click.echo(f"accounts billed: {billed}; subscriptions past due: {count_past_due(engine)}")
+        billed, unpaid = billed + _renew(engine, until), 0
+        while ended := end_past_due(engine):
+            unpaid += ended
+        ends = f"; ended unpaid: {unpaid}" if unpaid else ""
+        click.echo(f"accounts billed: {billed}; subscriptions past due: {count_past_due(engine)}{ends}")
 
 
 def _reach(engine: Engine, until: date | None) -> int:

@@ -36,7 +36,8 @@ class OrderHooks:
         """A payment of an order was declined or failed; nothing was charged.
 
         Called:  from the outbox after commit, once or more often.
-        event:   data {order, account, payment}; payment.error has code and retryable.
+        event:   data {order, account, payment, subscriptions}; payment.error has code and retryable. Where order.kind is `renewal`,
+                 `past_due` of each of the subscriptions says when it is tried again, and when it ends.
         Returns: nothing.
         Errors:  raise anything to be called again later.
         Failure: retry - again with back-off, parked after the last attempt.

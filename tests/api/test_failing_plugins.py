@@ -91,6 +91,17 @@ def a_month_later(*, stored):
     return move
 
 
+def warned(scene):
+    """Past due for six days."""
+    a_month_later(stored=False)(scene)
+    return scene.client.post("/v1/test-clock", {"now": "2026-04-06T22:00:00Z"})
+
+
+def paid_after_all(scene):
+    a_month_later(stored=False)(scene)
+    return scene.client.get(f"/v1/accounts/{scene.account.id}/payment-methods/{scene.method['id']}")
+
+
 def a_card_near_its_end(scene):
     method = scene.client.get(f"/v1/accounts/{scene.account.id}/payment-methods/{scene.method['id']}")
     scene.shop.engine.db.update(scene.shop.engine.db.get(PaymentMethod, scene.method["id"]), expires="2026-03")
@@ -134,7 +145,7 @@ CLOSED = {
     "validate_tax_id": [put_number, open_account],
     "find_payment_providers": [review],
 }
-SKIPPED = ("find_cart_warnings",)
+SKIPPED = ("find_cart_warnings", "retry_schedule")
 NEWS = {  # what makes the news, and what is answered although somebody can't bear to hear them
     "order_completed": (buy, 201),
     "payment_failed": (order(lambda scene: SEAT, "tok_card_declined"), 402),
@@ -151,6 +162,8 @@ NEWS = {  # what makes the news, and what is answered although somebody can't be
     "subscription_changed": (change, 201),
     "subscription_renewed": (a_month_later(stored=True), 200),
     "subscription_past_due": (a_month_later(stored=False), 200),
+    "past_due_ending": (warned, 200),
+    "subscription_recovered": (paid_after_all, 200),
     "subscription_cancelled": (
         lambda scene: scene.client.post(f"/v1/subscriptions/{scene.subscription.id}/cancel", {"at": "now"}),
         200,

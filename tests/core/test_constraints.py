@@ -17,13 +17,14 @@ from core.engine.idempotency import KeyedRequest
 from core.engine.setbacks import Setback, attempt
 from core.invoices import Invoice, InvoiceLine
 from core.orders import Order
+from core.past_due import fall_past_due
 from core.payment_methods import PaymentMethod
 from core.payment_webhooks import PaymentWebhookEvent
 from core.payments import Payment, Refund, retrieve
 from core.refunds import refund_order
 from core.seats import SeatAssignment
-from core.subscriptions import Trial
-from puesto import eur
+from core.subscriptions import PastDue, Trial
+from puesto import FailedAttempt, eur
 from puesto.testing.shop import INTERNAL
 from tests.core.test_payment_webhooks import TellingPlugin, tell
 from tests.databases import CHECK, UNIQUE
@@ -70,6 +71,7 @@ CHECKS = [
     ("subscription", "period_end", "period_start"),
     ("subscription_change", "interval", "'week'"),
     ("subscription_change", "seats", "0"),
+    ("past_due", "then", "'forget'"),
     ("invoice_series", "last", "-1"),
     ("invoice", "kind", "'bill'"),
     ("invoice", "status", "'lost'"),
@@ -94,6 +96,7 @@ SECONDS = [
     (Dispute, ["id"], "a dispute"),
     (Difference, ["id"], "a difference"),
     (Trial, ["id"], "an account's trial of a product"),
+    (PastDue, ["id"], "what a subscription is past due with"),
     (SeatAssignment, ["id"], "a user's seat"),
     (Invoice, ["id", "number", "sequence"], "an order's invoice"),
     (Invoice, ["id", "order", "sequence"], "an invoice's number"),
@@ -137,6 +140,7 @@ def shop(tmp_path_factory, new_shop):
     with shop.engine.db.transaction():
         keep(shop.engine, payment, [Found("payment_status", payment.id, "captured", "declined")])
         post(shop.engine, order.account, "credited", order.id, 100)
+        fall_past_due(shop.engine, subscription.id, FailedAttempt(shop.clock.now(), None))
     unguard(shop)
     yield shop
     shop.close()
