@@ -13,6 +13,7 @@ from api.languages import locale
 from api.schemas import (
     ID,
     INTERVALS,
+    TAX_CATEGORIES,
     AccountPageQuery,
     Amount,
     Answer,
@@ -28,6 +29,7 @@ from api.schemas import (
 from core import cancellations, seats, subscriptions
 from core.access import find
 from core.hooks.products import UNUSED
+from core.timeline import timeline
 
 blueprint = Blueprint("subscriptions", __name__, url_prefix="/v1", description="What an account has, and who uses it")
 
@@ -107,6 +109,51 @@ class SeatsIn(Schema):
     users = fields.List(fields.String(validate=ID), required=True, validate=validate.Length(1, 10_000))
 
 
+class TimelineQuery(Schema):
+    """Up to which day; without, for a year from today."""
+
+    until = fields.Date(load_default=None)
+
+
+class ForetoldLineOut(Answer):
+    """A line of an invoice to come, with how its net and its tax come about."""
+
+    kind = Choice("charge", "credit")
+    description = fields.String(required=True)
+    seats = fields.Integer(required=True)
+    period = fields.Nested(PeriodOut, required=True)
+    net = Amount()
+    tax = Amount()
+    total = Amount()
+    rate = fields.String(required=True, metadata={"description": "percent"})
+    category = Choice(*TAX_CATEGORIES)
+    explanation = fields.List(fields.Nested(DerivationOut), required=True)
+
+
+class ForetoldInvoiceOut(Answer):
+    """What one invoice to come will have for the subscription; what the account's balance pays of it is not foretold."""
+
+    date = Day()
+    plan = fields.String(required=True)
+    plan_name = fields.String(required=True)
+    interval = Choice(*INTERVALS)
+    seats = fields.Integer(required=True)
+    period = fields.Nested(PeriodOut, required=True)
+    net = Amount()
+    tax = Amount()
+    total = Amount()
+    lines = fields.List(fields.Nested(ForetoldLineOut), required=True)
+
+
+class TimelineOut(Answer):
+    """What will be billed if nothing else happens. ends_on: the day from which on nothing follows, where that is known."""
+
+    subscription = fields.String(required=True)
+    until = Day()
+    ends_on = Day(allow_none=True)
+    invoices = fields.List(fields.Nested(ForetoldInvoiceOut), required=True)
+
+
 class EntitlementQuery(Schema):
     user = fields.String(required=True, validate=ID)
     product = fields.String(required=True, validate=ID)
@@ -161,6 +208,18 @@ def cancel_subscription(body, subscription_id, version):
 def reactivate_subscription(subscription_id, version):
     """Take back a cancellation that waits for the period's end."""
     return _shown(cancellations.reactivate(engine(), subscription_id, caller(), version))
+
+
+@blueprint.get("/subscriptions/<subscription_id>/timeline")
+@needs("checkout")
+@blueprint.arguments(TimelineQuery, location="query")
+@blueprint.response(200, TimelineOut)
+def get_timeline(query, subscription_id):
+    """Read what will be billed for a subscription, and why.
+
+    The invoices to come if nothing else happens, up to a day within ten years.
+    """
+    return timeline(engine(), subscription_id, caller(), query["until"])
 
 
 @blueprint.get("/subscriptions/<subscription_id>/seats")

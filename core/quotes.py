@@ -27,11 +27,12 @@ from core.hooks.tax import LineTax, Party, TaxDecision, TaxLine
 from core.payment_methods import default_method
 from core.providers import Choice, choose_providers
 from core.rules import derivations
+from core.rules.derivations import Derivation
 from core.rules.money import Money, total, zero
 from core.rules.periods import Period
 from core.rules.planner import Billing, Kind, Life, Line, plan
 from core.rules.seals import Shown, changes, seal, unseal
-from core.subscriptions import CHANGEABLE, Subscription, pending_changes
+from core.subscriptions import CHANGEABLE, Subscription, SubscriptionChange, pending_changes
 from core.tax import buyer_of, decide_tax, kept, tax_at
 from core.terms import Terms, bill_terms, renewal_terms
 
@@ -152,8 +153,15 @@ def quote_renewal(engine: Engine, account: Account, subscriptions: Sequence[Subs
 
     Raises what the catalog raises where a change that waits is no longer sold so, TaxUnavailable, PluginFailed.
     """
-    drafts = [_renewal(engine, subscription, f"/lines/{index}") for index, subscription in enumerate(subscriptions)]
+    drafts = [_renewal(engine, each, pending_changes(engine, each), f"/lines/{index}") for index, each in enumerate(subscriptions)]
     return _sum_up(engine, drafts, account, buyer_of(account), on, INTERNAL, [])
+
+
+def renewal_line(engine: Engine, account: Account, subscription: Subscription, changes: Sequence[SubscriptionChange]) -> QuoteLine:
+    """The line that `quote_renewal` has for a subscription, as it is or will be; `changes` are those that wait. Raises as that does."""
+    draft = _renewal(engine, subscription, changes, "")
+    decision = _tax(engine, buyer_of(account), [draft], subscription.currency, subscription.period_end)
+    return _quote_line(draft, {tax.line: tax for tax in decision.lines}, account.locale)
 
 
 def _sum_up(
@@ -228,10 +236,10 @@ def _change(subscription: Subscription, line: CartLine, terms: Terms, today: dat
     return _Draft(line, terms, subscription, billing, running.period)
 
 
-def _renewal(engine: Engine, subscription: Subscription, pointer: str) -> _Draft:
+def _renewal(engine: Engine, subscription: Subscription, changes: Sequence[SubscriptionChange], pointer: str) -> _Draft:
     """The line of a renewal, which no cart has."""
-    terms = renewal_terms(engine, subscription, pointer)
-    release = [user for change in pending_changes(engine, subscription) for user in change.release]
+    terms = renewal_terms(engine, subscription, changes, pointer)
+    release = [user for change in changes for user in change.release]
     line = CartLine(id=new_id("lin"), mode=RENEWAL, subscription=subscription.id, release=release)
     billing = plan(replace(subscription.life, waiting=terms.deal), subscription.period_end)
     assert billing.life.term is not None
@@ -306,11 +314,12 @@ def _unit_amount(terms: Terms) -> Money | None:
 
 
 def _item(draft: _Draft, line: Line, net: Money, tax: Money, kept_tax: dict[str, Any], locale: str) -> dict[str, Any]:
-    """A line of the invoice. A credit names what it gives back, a charge what it pays for."""
+    """A line of the invoice, with how its net and its tax come about. A credit names what it gives back, a charge what it pays for."""
     names = f"{text(draft.terms.product.name, locale)} – {text(draft.terms.plan.name, locale)}"
     if line.kind == "credit" and draft.subscription:
         names = f"{text(draft.subscription.product_name, locale)} – {text(draft.subscription.plan_name, locale)}"
-    what = {"kind": line.kind, "description": names, "seats": line.seats, "period": line.period, "derivation": line.derivation}
+    explanation = [line.derivation, derivations.tax(net, to_json(kept_tax["rate"]), tax)]
+    what = {"kind": line.kind, "description": names, "seats": line.seats, "period": line.period, "explanation": explanation}
     return {**what, "net": net, "tax": tax, **kept_tax, **_prices(draft, line)}
 
 
@@ -334,10 +343,10 @@ def _tax_parts(items: Sequence[dict[str, Any]], now: LineTax) -> list[dict[str, 
     return [{"rate": rate, "amount": amount, "category": category, "reason": reason} for (rate, category, reason), amount in shown.items()]
 
 
-def _explain(draft: _Draft, items: Sequence[dict[str, Any]]) -> list[Any]:
+def _explain(draft: _Draft, items: Sequence[dict[str, Any]]) -> list[Derivation]:
     """How every amount of the line came about: the billing, then the tax."""
     billed = [line.derivation for line in draft.billing.lines] if draft.billing else []
-    return [*billed, *(derivations.tax(item["net"], item["rate"], item["tax"]) for item in items)]
+    return billed + [step for item in items for step in item["explanation"] if step.rule == "tax"]
 
 
 def _fulfilment(draft: _Draft, tax: dict[str, Any], next_amount: int | None) -> dict[str, Any]:

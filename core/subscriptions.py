@@ -228,7 +228,7 @@ def unreserve(engine: Engine, cart: str) -> None:
 
 def start(engine: Engine, account: str, fulfilment: dict[str, Any]) -> Subscription:
     """Begin a subscription, in the transaction that completes its order."""
-    columns = _columns(fulfilment)
+    columns = columns_of(fulfilment)
     subscription = Subscription(
         id=new_id("sub"),
         account=account,
@@ -254,7 +254,7 @@ def apply_change(engine: Engine, subscription: Subscription, fulfilment: dict[st
     """Change a subscription now, in the transaction that completes the order. What waits for the period's end goes on waiting for it,
     and so does a cancellation that came while the order was being paid."""
     _forget_past_due(engine, subscription)
-    columns = _columns(fulfilment)
+    columns = columns_of(fulfilment)
     if subscription.cancel_at is not None and subscription.unused is None:
         columns["cancel_at"] = columns.get("period_end", subscription.period_end)
     engine.db.update(subscription, changing=None, retry_at=None, version=subscription.version + 1, **columns)
@@ -289,7 +289,8 @@ def _supersede(engine: Engine, subscription: Subscription, changed: dict[str, An
     engine.db.execute(SubscriptionChange.delete().where(mine & empty))
 
 
-def _columns(fulfilment: dict[str, Any]) -> dict[str, Any]:
+def columns_of(fulfilment: dict[str, Any]) -> dict[str, Any]:
+    """What an order line writes into its subscription."""
     columns = dict(fulfilment["columns"])
     return columns | {day: date.fromisoformat(columns[day]) for day in DAYS if columns.get(day)}
 

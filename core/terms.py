@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
@@ -15,7 +16,7 @@ from core.rules.money import Money
 from core.rules.periods import Interval
 from core.rules.planner import Billing, Change, Deal, plan
 from core.rules.prices import Price
-from core.subscriptions import CHANGEABLE, Subscription, check_goes_on, pending_changes
+from core.subscriptions import CHANGEABLE, Subscription, SubscriptionChange, check_goes_on, pending_changes
 
 
 @dataclass(frozen=True)
@@ -98,19 +99,19 @@ def next_terms(
 
     if trialing:
         return replace(terms(new, trial=interval is None), changed=changed)
-    waiting = {name: value for name, value in _waiting(engine, subscription).items() if name not in changed}
+    waiting = {name: value for name, value in _waiting(pending_changes(engine, subscription)).items() if name not in changed}
     now, then = terms(new), terms(new | waiting)
     policy = now.plan.policy(_direction(engine, subscription, now))
     return replace(now, next_amount=then.next_amount, policy=policy, changed=changed)
 
 
-def renewal_terms(engine: Engine, subscription: Subscription, pointer: str) -> Terms:
-    """The terms of the period that follows: those it was sold under, also when its plugin is gone; or, where changes wait for that day,
+def renewal_terms(engine: Engine, subscription: Subscription, changes: Sequence[SubscriptionChange], pointer: str) -> Terms:
+    """The terms of the period that follows: those it was sold under, also when its plugin is gone; or, where `changes` wait for that day,
     what the catalog has for them.
 
     Raises as `find_terms` does.
     """
-    waiting = _waiting(engine, subscription)
+    waiting = _waiting(changes)
     if waiting:
         values = {name: getattr(subscription, name) for name in CHANGEABLE} | waiting
         terms = find_terms(engine, values["plan"], values["interval"], values["seats"], subscription.currency, pointer)
@@ -123,9 +124,8 @@ def renewal_terms(engine: Engine, subscription: Subscription, pointer: str) -> T
     return Terms(product, plan, price, seats, subscription.interval, False, price.amount(seats))
 
 
-def _waiting(engine: Engine, subscription: Subscription) -> dict[str, Any]:
+def _waiting(changes: Sequence[SubscriptionChange]) -> dict[str, Any]:
     """What the changes that wait for the period's end will set."""
-    changes = pending_changes(engine, subscription)
     return {name: getattr(change, name) for change in changes for name in CHANGEABLE if getattr(change, name) is not None}
 
 

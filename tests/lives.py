@@ -91,7 +91,7 @@ def written(amount):
 
 def told_item(item):
     days = f"{item['period']['start']} to {item['period']['end']}"
-    yield f"{item['kind']} {item['derivation']['formula']} = {written(abs(item['net']['amount']))}, {days}"
+    yield f"{item['kind']} {item['explanation'][0]['formula']} = {written(abs(item['net']['amount']))}, {days}"
     if item["tax"]["amount"]:
         yield f"tax {written(item['net']['amount'])} x {item['rate']} % = {written(item['tax']['amount'])}"
 

@@ -1,0 +1,78 @@
+"""The timeline: what will be billed for a subscription if nothing else happens. Nothing is written.
+
+Each invoice to come is made by the code that makes renewals, of the subscription as it will be by then, so that what is foretold is
+what will be invoiced. Prices are those it was sold under, or the catalog's of today for changes that wait; tax is as the rates
+known today have it for that day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+from typing import Any
+
+from dateutil.relativedelta import relativedelta
+
+from core.access import Caller, find
+from core.accounts import Account
+from core.engine.clock import day_in
+from core.engine.engine import Engine
+from core.engine.values import to_json
+from core.errors import ValidationFailed
+from core.quotes import QuoteLine, renewal_line
+from core.rules.money import Money
+from core.subscriptions import RUNNING, Subscription, columns_of, pending_changes
+
+MOST_YEARS = 10
+
+
+def timeline(engine: Engine, subscription_id: str, caller: Caller, until: date | None = None) -> dict[str, Any]:
+    """The invoices to come of a subscription, up to those of the day `until`; None: for a year from today.
+
+    What is due already comes first. Balance and other subscriptions of the account, which share its invoices, are left out.
+    Raises Missing; ValidationFailed for a day that is too far off; what the catalog raises where a change that waits is no longer
+    sold so; TaxUnavailable, PluginFailed.
+    """
+    subscription = find(engine, Subscription, subscription_id, caller)
+    account = engine.db.get(Account, subscription.account)
+    assert account is not None
+    today = account.today(engine)
+    last = until or today + relativedelta(years=1)
+    if last > today + relativedelta(years=MOST_YEARS):
+        raise ValidationFailed("A timeline reaches {years} years ahead at most: name an earlier day.", pointer="/until", years=MOST_YEARS)
+    invoices = [_foretold(line, subscription.currency) for line in lines_to_come(engine, account, subscription, last)]
+    ends_on = _ends_on(subscription, account)
+    return dict(to_json({"subscription": subscription.id, "until": last, "ends_on": ends_on, "invoices": invoices}))
+
+
+def lines_to_come(engine: Engine, account: Account, subscription: Subscription, until: date) -> Iterator[QuoteLine]:
+    """The lines of its renewals, period by period. `subscription` itself stays as it is."""
+    changes = pending_changes(engine, subscription)
+    while _goes_on(subscription) and subscription.period_end <= until:
+        line = renewal_line(engine, account, subscription, changes)
+        yield line
+        subscription, changes = Subscription(**{**subscription.__data__, **columns_of(line.fulfilment)}), []
+
+
+def _goes_on(subscription: Subscription) -> bool:
+    return subscription.status in RUNNING and subscription.next_charge is not None and subscription.cancel_at is None
+
+
+def _ends_on(subscription: Subscription, account: Account) -> date | None:
+    """The first day on which it does not run any more; None: no end is known."""
+    if subscription.cancelled_at is not None:
+        return day_in(subscription.cancelled_at, account.time_zone)
+    return subscription.cancel_at or (subscription.period_end if subscription.next_charge is None else None)
+
+
+def _foretold(line: QuoteLine, currency: str) -> dict[str, Any]:
+    names = ("plan", "plan_name", "interval", "seats", "period", "net", "tax", "total")
+    shown = {name: line.document[name] for name in names}
+    return {"date": line.document["period"]["start"], **shown, "lines": [_shown(item, currency) for item in line.items]}
+
+
+def _shown(item: dict[str, Any], currency: str) -> dict[str, Any]:
+    """A line of the invoice as the invoice will show it."""
+    names = ("kind", "description", "seats", "period", "net", "tax", "rate", "category", "explanation")
+    total = Money(item["net"]["amount"] + item["tax"]["amount"], currency)
+    return {**{name: item[name] for name in names}, "total": total}
