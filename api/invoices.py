@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from flask import Response
 from marshmallow import Schema, fields, validate
 
 from api.auth import needs
@@ -21,7 +22,7 @@ from api.schemas import (
     TaxIdOut,
     paged,
 )
-from core import invoices, write_offs
+from core import documents, invoices, write_offs
 from core.access import find
 
 blueprint = Blueprint("invoices", __name__, url_prefix="/v1/invoices", description="Invoices and credit notes, numbered without gaps")
@@ -160,6 +161,19 @@ def list_invoices(query):
 def get_invoice(invoice_id):
     """Read an invoice or credit note."""
     return invoices.invoice_document(engine(), find(engine(), invoices.Invoice, invoice_id, caller()))
+
+
+@blueprint.get("/<invoice_id>.pdf")
+@needs("billing")
+@blueprint.response(200, {"type": "string", "format": "binary"}, content_type="application/pdf")
+def print_invoice(invoice_id):
+    """Print an invoice or credit note, as it was issued: the same bytes each time.
+
+    Not found where no plugin prints documents.
+    """
+    number, pdf = documents.print_invoice(engine(), invoice_id, caller())
+    headers = {"Content-Disposition": f'inline; filename="{number}.pdf"'}
+    return Response(pdf, mimetype="application/pdf", headers=headers)
 
 
 @blueprint.post("/<invoice_id>/void")

@@ -4,7 +4,7 @@ from core.engine.database import DayField, InstantField, JsonField, Row, refers_
 from core.engine.plugin_rows import PluginDatabase
 from core.engine.plugins import PluginContext
 from core.engine.settings import Secret, SecretField
-from core.errors import FieldError, Message, TaxIdRejected
+from core.errors import FieldError, Message, PluginFailed, TaxIdRejected
 from core.hooks import hookimpl
 from core.hooks.carts import CartView, CartWarning
 from core.hooks.engine import Tables
@@ -72,6 +72,7 @@ __all__ = [
     "Plan",
     "PluginContext",
     "PluginDatabase",
+    "PluginFailed",
     "Price",
     "Product",
     "ProviderChanges",

@@ -29,6 +29,7 @@ from core.engine.settings import Secret, base_url_of, check_settings
 from core.errors import PluginFailed, PuestoError, SettingsInvalid
 from core.hooks import PROJECT, HookPolicy
 from core.hooks.carts import CartHooks
+from core.hooks.documents import DocumentHooks
 from core.hooks.engine import EngineHooks
 from core.hooks.orders import OrderHooks
 from core.hooks.payments import PaymentHooks, ProviderEvent
@@ -37,7 +38,7 @@ from core.hooks.subscriptions import SubscriptionHooks
 from core.hooks.tax import TaxHooks
 
 ENTRY_POINT_GROUP = "puesto"
-HOOK_KINDS = (CartHooks, ProductHooks, PaymentHooks, TaxHooks, OrderHooks, SubscriptionHooks, EngineHooks)
+HOOK_KINDS = (CartHooks, ProductHooks, PaymentHooks, TaxHooks, OrderHooks, SubscriptionHooks, DocumentHooks, EngineHooks)
 log = logging.getLogger("puesto.plugins")
 T = TypeVar("T")
 # How events of a provider, named first, reach the inbox.

@@ -1,5 +1,6 @@
 """One of everything, made when it is first asked for, and a request of every operation on it."""
 
+import re
 from functools import cached_property
 
 from core.accounts import Account
@@ -177,7 +178,7 @@ BODIES = {
 
 def names(path):
     """The parameters of a path template."""
-    return [part[1:-1] for part in path.split("/") if part.startswith("{")]
+    return re.findall(r"{(\w+)}", path)
 
 
 def quoted(client, cart):

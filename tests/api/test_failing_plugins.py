@@ -144,6 +144,7 @@ CLOSED = {
     "find_tax_rate": [review],
     "validate_tax_id": [put_number, open_account],
     "find_payment_providers": [review],
+    "render_invoice": [lambda scene: scene.client.get(f"/v1/invoices/{scene.invoice}.pdf")],
 }
 SKIPPED = ("find_cart_warnings", "retry_schedule")
 NEWS = {  # what makes the news, and what is answered although somebody can't bear to hear them
@@ -197,7 +198,7 @@ def test_a_fault_of_the_command_line_is_none_of_the_api(open_shop, hook):
 @pytest.mark.parametrize("answer", [FAULT, SystemExit(SECRET), object()], ids=["raises", "exits", "answers nonsense"])
 def test_a_request_that_needs_the_answer_fails_and_names_the_plugin(open_shop, hook, ask, answer):
     scene = Scene(Client(open_shop(plugins={"failing": failing(hook, answer=answer)})))
-    assert scene.cart and scene.account
+    assert scene.cart and scene.account and (hook != "render_invoice" or scene.invoice)
     before = state(scene.shop)
 
     failed = ask(scene)

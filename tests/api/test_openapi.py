@@ -20,7 +20,7 @@ OPERATIONS = """
     left_at_provider
     list_subscriptions get_subscription get_timeline cancel_subscription reactivate_subscription preview_change change_subscription
     list_seats assign_seats assign_seat release_seat check_entitlement
-    list_invoices get_invoice void_invoice write_off_invoice receive_webhook read_balance
+    list_invoices get_invoice print_invoice void_invoice write_off_invoice receive_webhook read_balance
     alive ready list_stuck_cases list_events move_clock metrics
     list_problems explain_problem
 """.split()  # noqa: SIM905
@@ -30,7 +30,7 @@ FREE |= {("Settlement", "instructions")}
 # Whatever a quote shows: a number, a text, a period.
 ANY_VALUE = {("Change", "was"), ("Change", "now")}
 PAGES = ("return_from_provider", "left_at_provider", "list_problems", "explain_problem")
-TEXTS = {**dict.fromkeys(PAGES, "text/html"), "metrics": "text/plain"}
+TEXTS = {**dict.fromkeys(PAGES, "text/html"), "metrics": "text/plain", "print_invoice": "application/pdf"}
 
 
 def schemas():

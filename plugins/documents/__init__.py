@@ -1,0 +1,1 @@
+"""Documents to print; a package so that template and catalogues are installed."""
