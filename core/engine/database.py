@@ -82,6 +82,21 @@ def refers_to(model: type[Row], **options: Any) -> Any:
     return _Reference(model, lazy_load=False, **options)
 
 
+class _Open(threading.local):
+    """The transaction that is open in this thread.
+
+    calls: what runs once it is in. held: the rows it has locked, by model and key.
+    """
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> list[Callable[[], object]]:
+        self.calls: list[Callable[[], object]] = []
+        self.held: dict[tuple[type[Row], object], Any] = {}
+        return self.calls
+
+
 class Database(ABC):
     """The database of one engine, behind `sqlite:` (core.engine.sqlite) or `postgresql:` (core.engine.postgresql).
 
@@ -93,7 +108,7 @@ class Database(ABC):
     def __init__(self) -> None:
         self.writes = 0
         self._peewee = self._connect()
-        self._after = threading.local()
+        self._open = _Open()
         self._statements: dict[tuple[Any, ...], statements.Statement] = {}
         self._composed: dict[Callable[..., Any], statements.Composed] = {}
 
@@ -131,10 +146,12 @@ class Database(ABC):
         if self.in_transaction():
             yield
             return
-        calls: list[Callable[[], object]] = []
-        self._after.calls = calls
-        with self._turn(), self.guarded(), self._peewee.transaction():
-            yield
+        calls = self._open.begin()
+        try:
+            with self._turn(), self.guarded(), self._peewee.transaction():
+                yield
+        finally:
+            self._open.held.clear()
         for call in calls:
             _run_and_log(call)
 
@@ -149,8 +166,8 @@ class Database(ABC):
         """
         if not self.in_transaction():
             _run_and_log(function)
-        elif function not in self._after.calls:
-            self._after.calls.append(function)
+        elif function not in self._open.calls:
+            self._open.calls.append(function)
 
     # --- reading
 
@@ -187,12 +204,18 @@ class Database(ABC):
 
     def get(self, model: type[R], row_id: object) -> R | None:
         """The row with that primary key, or None."""
-        return self._by_key(model, row_id, hold=False)
+        held: R | None = self._open.held.get((model, row_id))
+        return held or self._by_key(model, row_id, hold=False)
 
     def lock(self, model: type[R], row_id: object) -> R | None:
-        """The row, read inside the transaction that holds it until its end: nobody else changes it meanwhile."""
+        """The row, read inside the transaction that holds it until its end: nobody else changes it meanwhile.
+
+        From then on it is known: `lock` and `get` give the same object until the transaction ends.
+        """
         self._need_transaction()
-        return self._by_key(model, row_id, hold=True)
+        if (model, row_id) not in self._open.held and (row := self._by_key(model, row_id, hold=True)) is not None:
+            self._open.held[model, row_id] = row
+        return self._open.held.get((model, row_id))
 
     def claim(self, query: peewee.ModelSelect[R]) -> list[R]:
         """Rows of a select that no other worker holds, held until the transaction ends: for dividing work among many."""
@@ -214,7 +237,7 @@ class Database(ABC):
             self._statements[shape] = (self._locked(query, skip=False) if hold else query).bind(self._peewee).sql()
         statement, (_, *further) = self._statements[shape]
         with self.guarded():
-            return list(field.model.raw(statement, field.db_value(value), *further).execute(self._peewee))
+            return statements.rows(field.model, self._run(statement, [field.db_value(value), *further]))
 
     def _need_transaction(self) -> None:
         if not self.in_transaction():
@@ -239,6 +262,7 @@ class Database(ABC):
         if changes:
             with self.transaction():
                 self._run(*statements.update(row, changes, self._peewee.param))
+                self._know_only(row)
         for name, value in changes.items():
             setattr(row, name, value)
 
@@ -248,9 +272,15 @@ class Database(ABC):
     def execute(self, query: peewee.ModelUpdate | peewee.ModelDelete) -> int:
         """Run an update or delete; the number of rows it touched."""
         with self.transaction():
+            self._open.held.clear()
             touched = int(query.execute(self._peewee))
             self.writes += touched > 0
             return touched
+
+    def _know_only(self, row: Row) -> None:
+        """Of a row that has changed: another object of it that was locked does not know of the change."""
+        if self._open.held.get((type(row), row._pk)) is not row:
+            self._open.held.pop((type(row), row._pk), None)
 
     def _run(self, statement: str, values: list[Any]) -> Any:
         """The cursor of a statement that was composed before."""

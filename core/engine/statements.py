@@ -13,6 +13,8 @@ from typing import Any
 
 import peewee
 
+# Their values are in Python what they are in the database.
+PLAIN = (peewee.CharField, peewee.TextField, peewee.IntegerField, peewee.BigIntegerField, peewee.BigAutoField, peewee.AutoField)
 Statement = tuple[str, list[Any]]
 
 
@@ -59,6 +61,19 @@ def select(field: Any, value: object, fixed: dict[str, Any]) -> Any:
     return query if field.primary_key else query.order_by(field.model._meta.primary_key)
 
 
+def rows(model: Any, cursor: Any) -> list[Any]:
+    """What a select of all columns of a model has found."""
+    names, convert = _reading(model)
+    made = []
+    for values in cursor.fetchall():
+        row = model(__no_default__=True)
+        row.__data__.update(zip(names, values, strict=True))
+        for name, to in convert:
+            row.__data__[name] = to(row.__data__[name])
+        made.append(row)
+    return made
+
+
 def insert(rows: Sequence[Any], parameter: str) -> Statement:
     """The insert of rows of one table; a column that only some of them have is null in the others.
 
@@ -90,6 +105,13 @@ def _insert(model: Any, names: tuple[str, ...], parameter: str) -> tuple[str, st
 def _update(model: Any, names: tuple[str, ...], parameter: str) -> str:
     changes = ", ".join(f'"{model._meta.fields[name].column_name}" = {parameter}' for name in names)
     return f'UPDATE "{model._meta.table_name}" SET {changes} WHERE "{model._meta.primary_key.column_name}" = {parameter}'
+
+
+@cache
+def _reading(model: Any) -> tuple[list[str], list[tuple[str, Callable[[Any], Any]]]]:
+    """The names of the columns in their order, and what makes values of those that the driver does not give as they are."""
+    fields = model._meta.sorted_fields
+    return [field.name for field in fields], [(field.name, field.python_value) for field in fields if type(field) not in PLAIN]
 
 
 @cache

@@ -306,6 +306,70 @@ def test_more_rows_than_a_statement_takes_are_inserted_all_or_none(db):
     assert db.count(Shelf.select()) == many
 
 
+@pytest.fixture
+def statements(db):
+    """What the database is told from now on."""
+    told = []
+    db.raw().connection().set_trace_callback(told.append)
+    return told
+
+
+def test_a_row_that_is_held_is_known_until_the_transaction_ends(db, statements):
+    db.insert(Shelf(id="one"), Shelf(id="two"))
+
+    with db.transaction():
+        del statements[:]
+        held = db.lock(Shelf, "one")
+        assert db.lock(Shelf, "one") is held and db.get(Shelf, "one") is held
+        db.update(held, seats=5)
+        assert db.get(Shelf, "one") is held
+        assert len(statements) == 2
+        assert db.get(Shelf, "two") is not db.get(Shelf, "two")
+    with db.transaction():
+        again = db.lock(Shelf, "one")
+
+    assert again is not held
+    assert (again.seats, held.seats) == (5, 5)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda db: db.execute(Shelf.update(seats=7).where(Shelf.id == "one")),
+        lambda db: db.update(db.having(Shelf.seats, 0)[0], seats=7),
+    ],
+    ids=["by condition", "by another object"],
+)
+def test_a_row_that_is_held_is_read_anew_after_another_way_of_changing_it(db, change):
+    db.insert(Shelf(id="one"))
+
+    with db.transaction():
+        db.lock(Shelf, "one")
+        change(db)
+
+        assert db.get(Shelf, "one").seats == 7
+        assert db.lock(Shelf, "one").seats == 7
+
+
+def test_a_row_that_was_held_and_is_removed_is_not_there(db):
+    db.insert(Shelf(id="one"))
+
+    with db.transaction():
+        db.delete(db.lock(Shelf, "one"))
+
+        assert db.lock(Shelf, "one") is None
+
+
+def test_what_was_held_by_a_transaction_that_failed_is_read_anew(db):
+    db.insert(Shelf(id="one"))
+
+    with pytest.raises(ValueError), db.transaction():
+        db.update(db.lock(Shelf, "one"), seats=5)
+        raise ValueError
+
+    assert db.get(Shelf, "one").seats == 0
+
+
 def test_a_row_is_locked_inside_a_transaction_only(db):
     with pytest.raises(RuntimeError, match="rows are locked inside a transaction"):
         db.lock(Shelf, "one")
