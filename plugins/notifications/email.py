@@ -137,6 +137,22 @@ class EmailNotifications:
             self._send(event, "past_due", event.data["account"])
 
     @hookimpl
+    def past_due_ending(self, event: Event) -> None:
+        """The last warning."""
+        self._send(event, "past_due_ending", event.data["account"])
+
+    @hookimpl
+    def subscription_recovered(self, event: Event) -> None:
+        """Whoever was worried is not any more."""
+        self._send(event, "recovered", event.data["account"])
+
+    @hookimpl
+    def subscription_cancelled(self, event: Event) -> None:
+        """Who has cancelled knows it: this is for what ended unpaid."""
+        if event.data.get("cause") == "unpaid":
+            self._send(event, "ended_unpaid", event.data["account"])
+
+    @hookimpl
     def payment_method_expiring(self, event: Event) -> None:
         """Say until when, and what to do before."""
         self._send(event, "method_expiring", event.data["account"])

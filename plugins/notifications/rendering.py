@@ -11,12 +11,13 @@ import unicodedata
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from babel import Locale, UnknownLocaleError
 from babel.dates import format_date
@@ -123,16 +124,21 @@ def _compiled(source: str) -> NullTranslations:
 
 
 def _figures(locale: Locale) -> dict[str, Any]:
-    """How templates write amounts, days (`YYYY-MM-DD`) and tax rates ("25.5"). `last_day` is the day before an exclusive end."""
+    """How templates write amounts, days (`YYYY-MM-DD`), the day of an instant in a zone, and tax rates ("25.5"). `last_day` is the day
+    before an exclusive end."""
 
     # str() makes a variable that is missing say so, by its name.
     def day(iso: object, less: int = 0) -> str:
         return format_date(date.fromisoformat(str(iso)) - timedelta(days=less), "long", locale)
 
+    def day_of(instant: object, zone: object) -> str:
+        return format_date(datetime.fromisoformat(str(instant)).astimezone(ZoneInfo(str(zone))).date(), "long", locale)
+
     return {
         "money": lambda amount: Money(**amount).format(str(locale)),
         "minus": lambda amount: (-Money(**amount)).format(str(locale)),
         "day": day,
+        "day_of": day_of,
         "last_day": lambda iso: day(iso, less=1),
         "percent": lambda rate: format_percent(Decimal(str(rate)) / 100, locale=locale, decimal_quantization=False),
     }

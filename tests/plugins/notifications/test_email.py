@@ -565,6 +565,137 @@ def test_who_has_no_method_is_told_what_is_due_and_what_to_do(plugin, outbox, lo
     assert all(what in part for part in parts(message))
 
 
+def unpaid(**changes):
+    """How it stands with five seats of which nobody has paid the next month, from a day's first minute in Madrid on."""
+    kept = {"since": "2026-04-10T22:00:30.000Z", "attempts": 1, "next_try": "2026-04-11T22:00:30.000Z"}
+    ends = {"ends_at": "2026-04-17T22:00:30.000Z", "then": "cancel", "access_until": None}
+    due = {"status": "past_due", "trial_end": None, "next_charge": {"date": "2026-04-11", "amount": eur(36300)}}
+    return a_trial(**due, past_due={**kept, **ends, **changes})
+
+
+def refused_again(locale="en", **changes):
+    event = was_declined(locale)
+    order = {**event.data["order"], "kind": "renewal"}
+    return replace(event, data={**event.data, "order": order, "subscriptions": [unpaid(**changes)]})
+
+
+NEXT = {
+    "en": {
+        "again": "The same payment method is charged again on April 12, 2026.",
+        "never": "This payment method is not charged again.",
+        "ends": "If nothing has been paid by April 18, 2026, your subscription ends.",
+        "pauses": "If nothing has been paid by April 18, 2026, your subscription is paused.",
+        "works": "Until then the product can be used as before.",
+        "until": "The product can be used until April 14, 2026.",
+        "shut": "The product can't be used until it is paid.",
+    },
+    "es": {
+        "again": "El 12 de abril de 2026 volveremos a cargarlo en la misma forma de pago.",
+        "never": "No volveremos a usar esta forma de pago.",
+        "ends": "Si el 18 de abril de 2026 sigue sin pagarse, su suscripción terminará.",
+        "pauses": "Si el 18 de abril de 2026 sigue sin pagarse, su suscripción quedará en pausa.",
+        "works": "Hasta entonces puede usar el producto como siempre.",
+        "until": "El producto se puede usar hasta el 14 de abril de 2026.",
+        "shut": "El producto no se puede usar hasta que se pague.",
+    },
+}
+
+
+@pytest.mark.parametrize("locale", NEXT)
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, {"again", "ends", "works"}),
+        ({"next_try": None}, {"never", "ends", "works"}),
+        ({"then": "pause"}, {"again", "pauses", "works"}),
+        ({"ends_at": None, "then": None}, {"again", "works"}),
+        ({"access_until": "2026-04-13T22:00:30.000Z"}, {"again", "ends", "until"}),
+        ({"access_until": "2026-04-10T22:00:30.000Z"}, {"again", "ends", "shut"}),
+    ],
+)
+def test_whose_renewal_was_refused_is_told_what_happens_next(plugin, outbox, locale, changes, said):
+    plugin().payment_failed(refused_again(locale, **changes))
+
+    [message] = outbox().values()
+    for part in parts(message):
+        assert {name for name, sentence in NEXT[locale].items() if sentence in part} == said
+
+
+def test_who_has_no_method_is_not_told_that_one_is_charged_again(plugin, outbox):
+    event = fell_past_due()
+    event.data["subscription"] = unpaid(next_try=None)
+
+    plugin().subscription_past_due(event)
+
+    [message] = outbox().values()
+    for part in parts(message):
+        assert {name for name, sentence in NEXT["en"].items() if sentence in part} == {"ends", "works"}
+
+
+@pytest.mark.parametrize(
+    ("locale", "then", "subject", "row"),
+    [
+        ("en", "cancel", "Last reminder: Webinar ends on April 18, 2026", ("Due since April 11, 2026", "€363.00")),
+        ("en", "pause", "Last reminder: Webinar is paused on April 18, 2026", ("Due since April 11, 2026", "€363.00")),
+        ("es", "cancel", "Último aviso: Webinar terminará el 18 de abril de 2026", ("Plan", "Starter")),
+        ("es", "pause", "Último aviso: Webinar quedará en pausa el 18 de abril de 2026", ("Puestos", "5")),
+    ],
+)
+def test_the_last_warning_says_when_it_ends_and_what_is_due(plugin, outbox, locale, then, subject, row):
+    plugin().past_due_ending(news("past_due.ending", subscription=unpaid(then=then), account=an_account(locale)))
+
+    [message] = outbox().values()
+    assert (message["Subject"], message["To"]) == (subject, "billing@acme.example")
+    assert_rows(message, [row])
+
+
+@pytest.mark.parametrize(
+    ("locale", "subject", "row", "said"),
+    [
+        ("en", "Webinar has ended", ("Paid up to and including", "March 17, 2026"), "Nothing more is charged"),
+        ("es", "Webinar ha terminado", ("Pagado hasta el final del", "17 de marzo de 2026"), "No se cobrará nada más"),
+    ],
+)
+def test_what_ended_unpaid_is_told_and_what_was_cancelled_is_not(plugin, outbox, locale, subject, row, said):
+    ended = {"subscription": a_trial(status="cancelled", past_due=None), "account": an_account(locale)}
+    plugin().subscription_cancelled(news("subscription.cancelled", "evt_2", **ended, cause=None))
+    plugin().subscription_cancelled(news("subscription.cancelled", "evt_3", **ended))
+    assert outbox() == {}
+
+    plugin().subscription_cancelled(news("subscription.cancelled", **ended, cause="unpaid"))
+
+    [message] = outbox().values()
+    assert message["Subject"] == subject
+    assert_rows(message, [row])
+    assert all(said in part for part in parts(message))
+
+
+@pytest.mark.parametrize(
+    ("locale", "subject", "rows"),
+    [
+        (
+            "en",
+            "Webinar is paid, thank you",
+            [("Paid up to and including", "May 10, 2026"), ("Next charge on May 11, 2026", "€363.00")],
+        ),
+        (
+            "es",
+            "Webinar está pagado, gracias",
+            [("Pagado hasta el final del", "10 de mayo de 2026"), ("Próximo cargo el 11 de mayo de 2026", "363,00\xa0€")],
+        ),
+    ],
+)
+def test_who_has_paid_what_was_due_is_told_that_all_is_well(plugin, outbox, locale, subject, rows):
+    goes_on = {"current_period": {"start": "2026-04-11", "end": "2026-05-11"}, "next_charge": {"date": "2026-05-11", "amount": eur(36300)}}
+    paid = a_trial(status="active", trial_end=None, past_due=None, **goes_on)
+
+    plugin().subscription_recovered(news("subscription.recovered", subscription=paid, account=an_account(locale), order=an_order(locale)))
+
+    [message] = outbox().values()
+    assert (message["Subject"], message["To"]) == (subject, "billing@acme.example")
+    assert_rows(message, rows)
+
+
 def expiring(locale="en", **method):
     method = {"id": "pm_1", "provider": "sandbox", "brand": "visa", "last4": "4242", "expires": "2026-04", "default": True, **method}
     return news("payment_method.expiring", payment_method=method, valid_until="2026-04-30", account=an_account(locale))
@@ -804,6 +935,6 @@ def test_the_plugin_fits_the_hooks_it_implements(plugin):
     plugins.register("email", plugin())
     plugins.finish()
 
-    news = ("order_completed", "payment_failed", "payment_method_expiring", "register_tables", "seat_assigned")
-    news += ("subscription_past_due", "trial_started")
+    news = ("order_completed", "past_due_ending", "payment_failed", "payment_method_expiring", "register_tables", "seat_assigned")
+    news += ("subscription_cancelled", "subscription_past_due", "subscription_recovered", "trial_started")
     assert plugins.hooks_of("email") == news
