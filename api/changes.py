@@ -10,6 +10,7 @@ from api.auth import needs
 from api.http import Blueprint, caller, engine, guarded, keyed, keyed_request, replayable
 from api.orders import OrderOut
 from api.schemas import ID, INTERVALS, QuoteOut
+from api.subscriptions import SubscriptionOut, shown
 from core import changes
 from core.quotes import quote_document
 from core.rules.billing_plan import NAMED_POLICIES
@@ -76,6 +77,18 @@ def change_subscription(body, subscription_id, version):
         version=version,
     )
     return replayable(answer, answer.body, 201, {"Location": f"/v1/orders/{answer.body['id']}"})
+
+
+@blueprint.delete("/<subscription_id>/changes/<change_id>")
+@needs("checkout")
+@blueprint.response(200, SubscriptionOut)
+@guarded
+def drop_change(subscription_id, change_id, version):
+    """Take back a change that waits for the period's end.
+
+    The answer is the subscription, with those that still wait.
+    """
+    return shown(changes.drop_change(engine(), subscription_id, change_id, caller(), version))
 
 
 def _change(body: dict[str, Any]) -> changes.Change:

@@ -35,14 +35,16 @@ blueprint = Blueprint("subscriptions", __name__, url_prefix="/v1", description="
 
 
 class PendingChangeOut(Answer):
-    """A change that waits for its day; null: that stays as it is."""
+    """A change that waits for its day; null: that stays as it is. `problem`: why its day went by without it, as a code; the next may do."""
 
+    id = fields.String(required=True)
     effective_on = Day()
     plan = fields.String(required=True, allow_none=True)
     interval = Choice(*INTERVALS, allow_none=True)
     seats = fields.Integer(required=True, allow_none=True)
     release = fields.List(fields.String(), required=True)
     policy = fields.String(required=True)
+    problem = fields.String(required=True, allow_none=True)
 
 
 class UnusedOut(Answer):
@@ -183,7 +185,7 @@ def list_subscriptions(query):
 @blueprint.response(200, SubscriptionOut)
 def get_subscription(subscription_id):
     """Read a subscription."""
-    return _shown(_found(subscription_id))
+    return shown(_found(subscription_id))
 
 
 @blueprint.post("/subscriptions/<subscription_id>/cancel")
@@ -197,7 +199,7 @@ def cancel_subscription(body, subscription_id, version):
 
     While an order of it is being paid, that waits for the order.
     """
-    return _shown(cancellations.cancel(engine(), subscription_id, caller(), version, **body))
+    return shown(cancellations.cancel(engine(), subscription_id, caller(), version, **body))
 
 
 @blueprint.post("/subscriptions/<subscription_id>/reactivate")
@@ -207,7 +209,7 @@ def cancel_subscription(body, subscription_id, version):
 @keyed()
 def reactivate_subscription(subscription_id, version):
     """Take back a cancellation that waits for the period's end."""
-    return _shown(cancellations.reactivate(engine(), subscription_id, caller(), version))
+    return shown(cancellations.reactivate(engine(), subscription_id, caller(), version))
 
 
 @blueprint.get("/subscriptions/<subscription_id>/timeline")
@@ -239,7 +241,7 @@ def list_seats(query, subscription_id):
 @keyed()
 def assign_seats(body, subscription_id):
     """Give many users a seat each, all or none."""
-    return _shown(seats.assign_seats(engine(), subscription_id, caller(), body["users"]))
+    return shown(seats.assign_seats(engine(), subscription_id, caller(), body["users"]))
 
 
 @blueprint.put("/subscriptions/<subscription_id>/seats/<user_id>")
@@ -247,7 +249,7 @@ def assign_seats(body, subscription_id):
 @blueprint.response(200, SubscriptionOut)
 def assign_seat(subscription_id, user_id):
     """Give a user a seat. Who has one keeps it."""
-    return _shown(seats.assign_seats(engine(), subscription_id, caller(), [user_id]))
+    return shown(seats.assign_seats(engine(), subscription_id, caller(), [user_id]))
 
 
 @blueprint.delete("/subscriptions/<subscription_id>/seats/<user_id>")
@@ -271,5 +273,6 @@ def _found(subscription_id: str) -> subscriptions.Subscription:
     return find(engine(), subscriptions.Subscription, subscription_id, caller())
 
 
-def _shown(subscription: subscriptions.Subscription) -> tuple[dict[str, Any], int, dict[str, str]]:
+def shown(subscription: subscriptions.Subscription) -> tuple[dict[str, Any], int, dict[str, str]]:
+    """What a view returns that shows one."""
     return subscriptions.subscription_document(engine(), subscription, locale()), 200, tag(subscription.version)

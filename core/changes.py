@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 
-from core.access import Caller, find
+from core.access import Caller, find, missing
 from core.accounts import Account, lock_account
 from core.carts import CartLine, LineInput, change_terms
 from core.checkout import check_corporate, give_up, order_once
@@ -18,11 +18,11 @@ from core.errors import Forbidden, ValidationFailed
 from core.orders import Order, complete_order, waiting_order, write_order
 from core.payment_methods import find_method
 from core.payments import PaymentChoice, new_payment
-from core.quotes import Quote, check_seal, quote_change
+from core.quotes import Quote, check_seal, quote_change, quote_renewal
 from core.renewals import choose_payment, granted_under
 from core.rules.billing_plan import NAMED_POLICIES, NEXT_PERIOD, ChangePolicy
 from core.rules.periods import Interval
-from core.subscriptions import Subscription
+from core.subscriptions import Subscription, SubscriptionChange, announce, change_document, check_changeable
 from core.terms import Terms
 
 
@@ -132,6 +132,25 @@ def _waiting(engine: Engine, subscription: Subscription) -> Order | None:
     """The order of an earlier change without a cart, whose buyer is at the bank."""
     order = waiting_order(engine, subscription.changing) if subscription.changing else None
     return order if order is not None and order.kind == "change" else None
+
+
+def drop_change(engine: Engine, subscription_id: str, change_id: str, caller: Caller, version: int | None = None) -> Subscription:
+    """Take back a change that waits for the period's end; the others go on waiting, and `next_charge` follows.
+
+    Raises Missing, PreconditionFailed, TransitionInvalid while an order changes the subscription, TaxUnavailable.
+    """
+    with engine.db.transaction():
+        account = lock_account(engine, find(engine, Subscription, subscription_id, caller).account)
+        subscription = find(engine, Subscription, subscription_id, caller, lock=True, version=version)
+        check_changeable(subscription)
+        change = engine.db.get(SubscriptionChange, change_id)
+        if change is None or change.subscription != subscription.id:
+            raise missing("pending change", change_id)
+        engine.db.delete(change)
+        next_charge = quote_renewal(engine, account, [subscription], subscription.period_end).total
+        engine.db.update(subscription, next_charge=next_charge.amount, version=subscription.version + 1)
+        announce(engine, "subscription.change_dropped", subscription, {"change": change_document(change)})
+    return subscription
 
 
 # --- what it costs

@@ -151,7 +151,7 @@ def quote_change(engine: Engine, account: Account, subscription: Subscription, l
 def quote_renewal(engine: Engine, account: Account, subscriptions: Sequence[Subscription], on: date) -> Quote:
     """What the periods cost that follow those which end on the day `on`, taxed as on that day.
 
-    Raises what the catalog raises where a change that waits is no longer sold so, TaxUnavailable, PluginFailed.
+    Raises TaxUnavailable, PluginFailed.
     """
     drafts = [_renewal(engine, each, pending_changes(engine, each), f"/lines/{index}") for index, each in enumerate(subscriptions)]
     return _sum_up(engine, drafts, account, buyer_of(account), on, INTERNAL, [])
@@ -239,8 +239,7 @@ def _change(subscription: Subscription, line: CartLine, terms: Terms, today: dat
 def _renewal(engine: Engine, subscription: Subscription, changes: Sequence[SubscriptionChange], pointer: str) -> _Draft:
     """The line of a renewal, which no cart has."""
     terms = renewal_terms(engine, subscription, changes, pointer)
-    release = [user for change in changes for user in change.release]
-    line = CartLine(id=new_id("lin"), mode=RENEWAL, subscription=subscription.id, release=release)
+    line = CartLine(id=new_id("lin"), mode=RENEWAL, subscription=subscription.id, release=list(terms.release))
     billing = plan(replace(subscription.life, waiting=terms.deal), subscription.period_end)
     assert billing.life.term is not None
     return _Draft(line, terms, subscription, billing, billing.life.term.period)
@@ -360,7 +359,8 @@ def _fulfilment(draft: _Draft, tax: dict[str, Any], next_amount: int | None) -> 
     columns = {**_sold(terms), "tax": tax, "next_charge": next_amount, **(_running(draft) if billing else {})}
     before = {name: getattr(subscription, name) for name in CHANGEABLE}
     starts = subscription.trial_end is not None and not terms.trial
-    return {"action": "change", **change, "columns": columns, "before": before, "starts": starts, "renews": draft.line.mode == RENEWAL}
+    done = {"columns": columns, "before": before, "starts": starts, "renews": draft.line.mode == RENEWAL, "held_back": terms.held_back}
+    return {"action": "change", **change, **done}
 
 
 def _running(draft: _Draft) -> dict[str, Any]:

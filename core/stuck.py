@@ -21,6 +21,7 @@ from core.errors import Message
 from core.orders import Order
 from core.payment_webhooks import PaymentWebhookEvent
 from core.payments import ACTION_LIFETIME, OVERPAID, Payment, Refund
+from core.subscriptions import HELD_BACK, SubscriptionChange
 
 # How long the end of a payment or a capture, or a refund's being taken on, may stay unknown before a human should look.
 DEADLINE = timedelta(minutes=15)
@@ -167,6 +168,15 @@ def _order_case(row: Order) -> Case:
     return Case("order", row.id, row.account, row.id, row.created_at, 0, None, str(row.problem), remedy)
 
 
+def _change_case(row: SubscriptionChange) -> Case:
+    remedy = Message(
+        "Offer {what} again, and it takes effect with the next renewal; or have it cancelled. Until then the old terms go on.",
+        {"what": row.plan or row.interval},
+    )
+    reason = f"{row.plan or row.interval}: {row.problem}"
+    return Case("change", row.id, row.account, row.subscription, row.created_at, 0, None, reason, remedy)
+
+
 def _payment_case(row: Payment) -> Case:
     return _asked_about("payment", row, row.provider)
 
@@ -226,6 +236,7 @@ KINDS = {
         Capture.id,
         _capture_case,
     ),
+    "change": Kind(lambda engine: SubscriptionChange.select().where(HELD_BACK), SubscriptionChange.id, _change_case),
     "delivery": Kind(_parked_deliveries, Delivery.id, _delivery_case, _delivery_number),
     "difference": Kind(lambda engine: Difference.select(), Difference.id, _difference_case),
     "dispute": Kind(

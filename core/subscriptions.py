@@ -126,7 +126,10 @@ for _instant in (PastDue.ends_at, PastDue.warn_at):
 
 
 class SubscriptionChange(Row):
-    """A change that waits for the period's end. They combine: each names only what it changes, and nothing is named twice."""
+    """A change that waits for the period's end. They combine: each names only what it changes, and nothing is named twice.
+
+    problem: why it could not take effect when its day came, as a code: it waits for the next one. None: its day has not come.
+    """
 
     id = peewee.CharField(primary_key=True, max_length=40)
     account = peewee.CharField(max_length=40)
@@ -137,10 +140,15 @@ class SubscriptionChange(Row):
     seats = peewee.IntegerField(null=True, constraints=[peewee.Check("seats > 0")])
     release = JsonField()
     policy = JsonField()
+    problem = peewee.CharField(max_length=32, null=True)
     created_at = InstantField()
 
     class Meta:
         table_name = "subscription_change"
+
+
+HELD_BACK = SubscriptionChange.problem.is_null(False)
+SubscriptionChange.add_index(SubscriptionChange.index(SubscriptionChange.id, name="subscription_change_held_back").where(HELD_BACK))
 
 
 class Trial(Row):
@@ -259,6 +267,9 @@ def apply_change(engine: Engine, subscription: Subscription, fulfilment: dict[st
         columns["cancel_at"] = columns.get("period_end", subscription.period_end)
     engine.db.update(subscription, changing=None, retry_at=None, version=subscription.version + 1, **columns)
     _supersede(engine, subscription, fulfilment["changed"])
+    if problem := fulfilment.get("held_back"):
+        mine = SubscriptionChange.subscription == subscription.id
+        engine.db.execute(SubscriptionChange.update(problem=problem).where(mine))
 
 
 def schedule_change(engine: Engine, subscription: Subscription, fulfilment: dict[str, Any]) -> None:
@@ -271,6 +282,7 @@ def schedule_change(engine: Engine, subscription: Subscription, fulfilment: dict
         effective_on=date.fromisoformat(fulfilment["effective_on"]),
         release=fulfilment["release"],
         policy=fulfilment["policy"],
+        problem=None,
         created_at=engine.clock.now(),
         **{name: fulfilment["changed"].get(name) for name in CHANGEABLE},
     )
@@ -350,7 +362,7 @@ def subscription_document(engine: Engine, subscription: Subscription, locale: st
         "next_charge": _next_charge(subscription),
         "past_due": _past_due_document(engine, subscription) if subscription.status == "past_due" else None,
         "unused": subscription.unused if subscription.status == "cancelled" else None,
-        "pending_changes": [_change_document(change) for change in pending_changes(engine, subscription)],
+        "pending_changes": [change_document(change) for change in pending_changes(engine, subscription)],
     }
 
 
@@ -376,6 +388,7 @@ def _past_due_document(engine: Engine, subscription: Subscription) -> dict[str, 
     return {**kept, "attempts": len(row.attempts), "next_try": to_json(subscription.retry_at)}
 
 
-def _change_document(change: SubscriptionChange) -> dict[str, Any]:
-    names = ("effective_on", "plan", "interval", "seats", "release")
+def change_document(change: SubscriptionChange) -> dict[str, Any]:
+    """A change that waits, as the API and events show it."""
+    names = ("id", "effective_on", "plan", "interval", "seats", "release", "problem")
     return {name: to_json(getattr(change, name)) for name in names} | {"policy": change.policy["name"]}

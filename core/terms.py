@@ -9,7 +9,7 @@ from typing import Any
 
 from core.catalog import check_seats, check_trial_seats, find_plan, find_price, price_from_document
 from core.engine.engine import Engine
-from core.errors import TransitionInvalid, TrialNotEligible, ValidationFailed
+from core.errors import Invalid, TransitionInvalid, TrialNotEligible, ValidationFailed
 from core.hooks.products import Plan, Product
 from core.rules.billing_plan import NAMED_POLICIES, ChangePolicy, Direction, direction_of
 from core.rules.money import Money
@@ -27,6 +27,8 @@ class Terms:
     next_amount: what the next period costs, tax excluded, after the changes that wait for it; None: nothing follows the trial.
     policy:      how a change of a paid subscription gets there; None for anything else.
     changed:     what a change makes different, of CHANGEABLE.
+    release:     at a renewal, users who lose their seats by the changes that take effect with it.
+    held_back:   at a renewal, why the changes to another plan or interval go on waiting, as a code; None: all take effect.
     """
 
     product: Product
@@ -38,6 +40,8 @@ class Terms:
     next_amount: Money | None
     policy: ChangePolicy | None = None
     changed: dict[str, Any] = field(default_factory=dict)
+    release: tuple[str, ...] = ()
+    held_back: str | None = None
 
     @property
     def deal(self) -> Deal:
@@ -99,7 +103,7 @@ def next_terms(
 
     if trialing:
         return replace(terms(new, trial=interval is None), changed=changed)
-    waiting = {name: value for name, value in _waiting(pending_changes(engine, subscription)).items() if name not in changed}
+    waiting = {name: value for name, value in named_by(pending_changes(engine, subscription)).items() if name not in changed}
     now, then = terms(new), terms(new | waiting)
     policy = now.plan.policy(_direction(engine, subscription, now))
     return replace(now, next_amount=then.next_amount, policy=policy, changed=changed)
@@ -109,23 +113,33 @@ def renewal_terms(engine: Engine, subscription: Subscription, changes: Sequence[
     """The terms of the period that follows: those it was sold under, also when its plugin is gone; or, where `changes` wait for that day,
     what the catalog has for them.
 
-    Raises as `find_terms` does.
+    What is no longer sold so is held back: the subscription goes on as it is, but for changes of its seats alone.
     """
-    waiting = _waiting(changes)
-    if waiting:
-        values = {name: getattr(subscription, name) for name in CHANGEABLE} | waiting
+    if not changes:
+        return _as_sold(engine, subscription)
+    waiting = named_by(changes)
+    values = {name: getattr(subscription, name) for name in CHANGEABLE} | waiting
+    try:
         terms = find_terms(engine, values["plan"], values["interval"], values["seats"], subscription.currency, pointer)
-        return replace(terms, changed=waiting)
+    except Invalid as error:
+        changes = [change for change in changes if change.plan is None and change.interval is None]
+        waiting = named_by(changes)
+        terms = replace(_as_sold(engine, subscription, waiting.get("seats")), held_back=error.code)
+    return replace(terms, changed=waiting, release=tuple(user for change in changes for user in change.release))
+
+
+def _as_sold(engine: Engine, subscription: Subscription, seats: int | None = None) -> Terms:
+    """The terms it was sold under, for its seats or so many."""
     price = price_from_document(subscription.price)
     stand_in = Plan(subscription.plan, subscription.plan_name, subscription.tier, [price], subscription.features)
     product = engine.products.products.get(subscription.product) or Product(subscription.product, subscription.product_name, [stand_in])
     product, plan = engine.products.plans.get(subscription.plan, (product, stand_in))
-    seats = max(subscription.seats, plan.seats.min) if subscription.trial_end else subscription.seats
+    seats = seats or (max(subscription.seats, plan.seats.min) if subscription.trial_end else subscription.seats)
     return Terms(product, plan, price, seats, subscription.interval, False, price.amount(seats))
 
 
-def _waiting(changes: Sequence[SubscriptionChange]) -> dict[str, Any]:
-    """What the changes that wait for the period's end will set."""
+def named_by(changes: Sequence[SubscriptionChange]) -> dict[str, Any]:
+    """What changes that wait for the period's end will set."""
     return {name: getattr(change, name) for change in changes for name in CHANGEABLE if getattr(change, name) is not None}
 
 

@@ -45,6 +45,13 @@ class Scene:
         return subscription
 
     @cached_property
+    def pending_change(self):
+        """The id of a change that waits for the period's end."""
+        path = f"/v1/subscriptions/{self.subscription.id}"
+        self.client.post(f"{path}/changes", {"seats": 3})
+        return self.client.get(path).json["pending_changes"][0]["id"]
+
+    @cached_property
     def invoice(self):
         return self.paid["invoice"]
 
@@ -114,6 +121,7 @@ class Scene:
             "line_id": lambda: cart["lines"][0]["id"],
             "order_id": lambda: self.order(operation)["id"],
             "subscription_id": lambda: self.subscription.id,
+            "change_id": lambda: self.pending_change,
             "invoice_id": lambda: getattr(self, OF_INVOICES.get(operation.id, "invoice")),
             "product_id": lambda: "gotomeeting",
             "code": lambda: "quote-changed",

@@ -258,3 +258,39 @@ def test_on_terms_a_change_goes_on_them_again(client, shop):
     assert [order["payment"]["provider"] for order in (same, other)] == ["invoice_terms"] * 2
     assert [order["purchase_order"] for order in (same, other)] == ["PO-1", "PO-2"]
     assert problem(Client(shop, ("accounts",)).post(changes, {"seats": 8})) == (403, "forbidden")
+
+
+# --- taking back what waits
+
+
+def pending(client, subscription):
+    return client.get(f"/v1/subscriptions/{subscription.id}").json["pending_changes"]
+
+
+def test_a_change_that_waits_is_taken_back_and_the_others_stay(client, shop, subscription):
+    for change in ({"seats": 3}, {"plan": "gotoassist-standard"}):
+        client.post(path(subscription), change)
+    seats, plan = pending(client, subscription)
+
+    answer = client.delete(path(subscription, f"/{plan['id']}"))
+
+    assert (answer.status_code, answer.json["pending_changes"]) == (200, [seats])
+    assert answer.json["next_charge"]["amount"]["amount"] == 21780  # 3 x 60.00 + 21 %
+    assert shop.events("subscription.change_dropped")[-1]["data"]["change"] == plan
+    last = client.delete(path(subscription, f"/{seats['id']}")).json
+    assert (last["pending_changes"], last["next_charge"]["amount"]["amount"]) == ([], 36300)
+    shop.on("2026-04-01")
+    shop.run()
+    assert (shop.refresh(subscription).seats, cards(shop)) == (5, [36300, 36300])
+
+
+def test_only_what_waits_can_be_taken_back(client, shop, subscription):
+    client.post(path(subscription), {"seats": 3})
+    [change] = pending(client, subscription)
+    other = shop.buy("gotoassist-standard")
+
+    assert problem(client.delete(path(other, f"/{change['id']}"))) == (404, "not-found")
+    assert problem(client.delete(path(subscription, "/chg_1"))) == (404, "not-found")
+    shop.order(shop.cart({"mode": "change", "subscription": subscription.id, "seats": 8}), token="tok_3ds")
+    assert problem(client.delete(path(subscription, f"/{change['id']}"))) == (409, "transition-invalid")
+    assert pending(client, subscription) == [change]

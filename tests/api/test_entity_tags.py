@@ -23,6 +23,7 @@ READER_OF = {  # the operation that gives the tag which the other one takes
     "remove_cart_line": "get_cart",
     "cancel_order": "get_order",
     "change_subscription": "get_subscription",
+    "drop_change": "get_subscription",
     "cancel_subscription": "get_subscription",
     "reactivate_subscription": "get_subscription",
 }

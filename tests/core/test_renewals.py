@@ -12,6 +12,7 @@ from core.invoices import Invoice, InvoiceLine, invoice_document
 from core.orders import Order, order_document
 from core.renewals import due_accounts, renew
 from core.seats import assigned_users
+from core.stuck import stuck_cases
 from core.subscriptions import SubscriptionChange
 from puesto import Plan, Price, Product, eur, hookimpl
 from tests.core.test_trials import Club
@@ -240,18 +241,44 @@ def test_it_goes_on_though_its_plugin_is_gone(open_shop, reopened):
     assert charged(shop) == [eur("36.30"), eur("36.30")]
 
 
-def test_a_change_to_what_is_no_longer_sold_is_kept_with_why_and_holds_up_no_other(open_shop, reopened):
+def test_a_change_to_what_is_no_longer_sold_is_held_back_with_why_and_the_old_terms_go_on(open_shop, reopened):
     first = open_shop(plugins={"club": Dearer(eur("10.00"))})
-    stuck, other = buy(first, "club-two", account=first.open_account()), buy(first, account=first.open_account())
-    first.change(stuck, plan="club-one")
+    subscription = buy(first, "club-two", seats=4)
+    first.change(subscription, plan="club-one")
+    first.change(subscription, seats=3)
 
     shop = reopened(first)
     on(shop, "2026-04-01")
 
-    [setback] = shop.engine.db.all(Setback.select())
-    assert (setback.work, setback.account, setback.error.partition(":")[0]) == ("renew_subscriptions", stuck.account, "PlanUnavailable")
-    assert [order["account"] for order in renewals(shop)] == [other.account]
-    assert shop.show(stuck)["current_period"]["end"] == "2026-04-01"
+    shown, [order] = shop.show(subscription), renewals(shop)
+    assert (order["status"], order["net"], shop.count(Setback)) == ("completed", euros("30.00"), 0)
+    assert (shown["plan"], shown["seats"], shown["current_period"]["end"]) == ("club-two", 3, "2026-05-01")
+    [waits] = shown["pending_changes"]
+    assert (waits["plan"], waits["effective_on"], waits["problem"]) == ("club-one", "2026-05-01", "plan-unavailable")
+    [case], _ = stuck_cases(shop.engine, limit=10)
+    assert (case.kind, case.id, case.subject, case.reason) == ("change", waits["id"], subscription.id, "club-one: plan-unavailable")
+    assert shown["next_charge"] == {"date": "2026-05-01", "amount": euros("36.30")}
+
+    sold_again = reopened(shop, plugins={"club": Dearer(eur("10.00"))})
+    on(sold_again, "2026-05-01")
+
+    shown = sold_again.show(subscription)
+    assert (shown["plan"], shown["seats"], shown["pending_changes"]) == ("club-one", 3, [])
+    assert stuck_cases(sold_again.engine, limit=10) == ([], None)
+
+
+def test_a_change_is_held_back_as_a_whole_with_its_seats_and_who_loses_one(open_shop, reopened):
+    first = open_shop(plugins={"club": Dearer(eur("10.00"))})
+    subscription, users = buy(first, "club-two", seats=2), [first.add_user(), first.add_user()]
+    first.assign(subscription, *users)
+    first.change(subscription, plan="club-one", seats=1, release=[users[0].id])
+
+    shop = reopened(first)
+    on(shop, "2026-04-01")
+
+    shown = shop.show(subscription)
+    assert (shown["plan"], shown["seats"], shown["seats_assigned"], shop.events("seat.released")) == ("club-two", 2, 2, [])
+    assert [(each["plan"], each["seats"], each["release"]) for each in shown["pending_changes"]] == [("club-one", 1, [users[0].id])]
 
 
 def test_tax_is_decided_anew_on_that_day(shop):

@@ -20,7 +20,7 @@ from tests.core.gateway import answers, raises
 from tests.core.test_payment_webhooks import TellingPlugin, tell
 
 SEAT = {"mode": "buy", "plan": "gotoassist-standard", "seats": 1, "interval": "month"}
-NOTHING = {"capture": 0, "delivery": 0, "difference": 0, "dispute": 0, "order": 0, "payment": 0, "refund": 0, "webhook": 0, "work": 0}
+NOTHING = dict.fromkeys(("capture", "change", "delivery", "difference", "dispute", "order", "payment", "refund", "webhook", "work"), 0)
 
 
 class Ear:
