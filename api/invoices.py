@@ -18,6 +18,7 @@ from api.schemas import (
     Answer,
     Choice,
     Day,
+    DerivationOut,
     PeriodOut,
     TaxIdOut,
     paged,
@@ -96,6 +97,12 @@ class InvoiceLineOut(Answer):
         required=True,
         allow_none=True,
         metadata={"description": "what a whole interval costs; the steps add up"},
+    )
+    explanation = fields.List(
+        fields.Nested(DerivationOut),
+        required=True,
+        allow_none=True,
+        metadata={"description": "how net and tax came about; null on the lines of a credit note that corrects an invoice"},
     )
 
 

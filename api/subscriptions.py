@@ -9,11 +9,11 @@ from marshmallow import Schema, fields, validate
 
 from api.auth import needs
 from api.http import Blueprint, caller, engine, guarded, keyed, listed, tag
+from api.invoices import InvoiceLineOut
 from api.languages import locale
 from api.schemas import (
     ID,
     INTERVALS,
-    TAX_CATEGORIES,
     AccountPageQuery,
     Amount,
     Answer,
@@ -117,21 +117,6 @@ class TimelineQuery(Schema):
     until = fields.Date(load_default=None)
 
 
-class ForetoldLineOut(Answer):
-    """A line of an invoice to come, with how its net and its tax come about."""
-
-    kind = Choice("charge", "credit")
-    description = fields.String(required=True)
-    seats = fields.Integer(required=True)
-    period = fields.Nested(PeriodOut, required=True)
-    net = Amount()
-    tax = Amount()
-    total = Amount()
-    rate = fields.String(required=True, metadata={"description": "percent"})
-    category = Choice(*TAX_CATEGORIES)
-    explanation = fields.List(fields.Nested(DerivationOut), required=True)
-
-
 class ForetoldInvoiceOut(Answer):
     """What one invoice to come will have for the subscription; what the account's balance pays of it is not foretold."""
 
@@ -144,7 +129,7 @@ class ForetoldInvoiceOut(Answer):
     net = Amount()
     tax = Amount()
     total = Amount()
-    lines = fields.List(fields.Nested(ForetoldLineOut), required=True)
+    lines = fields.List(fields.Nested(InvoiceLineOut), required=True)
 
 
 class TimelineOut(Answer):

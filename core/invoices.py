@@ -87,6 +87,7 @@ class InvoiceLine(Row):
 
     item: what is billed: an order line, or `renewal`. The unique key is the promise that it is billed once for a period.
     prices: what a whole interval costs: steps of {count, unit_amount, included}, which add up; None on lines older than this column.
+    explanation: how net and tax came about (`Derivation`); None on older lines, and on those of credit notes that correct a line.
     credits: id of the line that a line of a credit note gives back; its own id is its `item`.
     """
 
@@ -106,6 +107,7 @@ class InvoiceLine(Row):
     category = peewee.CharField(max_length=16)
     interval = peewee.CharField(max_length=8, null=True)
     prices = JsonField(null=True)
+    explanation = JsonField(null=True)
     credits = peewee.CharField(max_length=40, null=True)
 
     class Meta:
@@ -262,6 +264,7 @@ def _line(invoice: Invoice, subscription: str, order_line: str, item: dict[str, 
         category=item["category"],
         interval=item.get("interval"),
         prices=item.get("prices"),
+        explanation=item.get("explanation"),
         credits=None,
     )
 
@@ -282,7 +285,7 @@ def reopen_invoice(engine: Engine, order: str) -> None:
 def _credit_line(note: Invoice, line: InvoiceLine, net: int, tax: int) -> InvoiceLine:
     own = new_id("inl")
     changed = {"id": own, "invoice": note.id, "item": own, "kind": "credit", "net": -net, "tax": -tax, "credits": line.id}
-    return InvoiceLine(**{**line.__data__, **changed})
+    return InvoiceLine(**{**line.__data__, **changed, "explanation": None})
 
 
 def invoice_of(engine: Engine, order: str) -> Invoice | None:
@@ -376,7 +379,7 @@ def _paid_and_due(invoice: Invoice, payment: Payment | None) -> tuple[Money, Mon
 
 
 def _line_document(line: InvoiceLine, currency: str) -> dict[str, Any]:
-    names = ("kind", "description", "seats", "subscription", "rate", "category", "interval", "prices")
+    names = ("kind", "description", "seats", "subscription", "rate", "category", "interval", "prices", "explanation")
     same = {name: getattr(line, name) for name in names}
     period = {"start": line.period_start, "end": line.period_end}
     amounts = {"net": line.net, "tax": line.tax, "total": line.net + line.tax}

@@ -20,7 +20,6 @@ from core.engine.engine import Engine
 from core.engine.values import to_json
 from core.errors import ValidationFailed
 from core.quotes import QuoteLine, renewal_line
-from core.rules.money import Money
 from core.subscriptions import RUNNING, Subscription, columns_of, pending_changes
 
 MOST_YEARS = 10
@@ -40,7 +39,7 @@ def timeline(engine: Engine, subscription_id: str, caller: Caller, until: date |
     last = until or today + relativedelta(years=1)
     if last > today + relativedelta(years=MOST_YEARS):
         raise ValidationFailed("A timeline reaches {years} years ahead at most: name an earlier day.", pointer="/until", years=MOST_YEARS)
-    invoices = [_foretold(line, subscription.currency) for line in lines_to_come(engine, account, subscription, last)]
+    invoices = [_foretold(line) for line in lines_to_come(engine, account, subscription, last)]
     ends_on = _ends_on(subscription, account)
     return dict(to_json({"subscription": subscription.id, "until": last, "ends_on": ends_on, "invoices": invoices}))
 
@@ -65,14 +64,12 @@ def _ends_on(subscription: Subscription, account: Account) -> date | None:
     return subscription.cancel_at or (subscription.period_end if subscription.next_charge is None else None)
 
 
-def _foretold(line: QuoteLine, currency: str) -> dict[str, Any]:
+def _foretold(line: QuoteLine) -> dict[str, Any]:
+    """An invoice to come, its lines as the invoice will have them."""
     names = ("plan", "plan_name", "interval", "seats", "period", "net", "tax", "total")
-    shown = {name: line.document[name] for name in names}
-    return {"date": line.document["period"]["start"], **shown, "lines": [_shown(item, currency) for item in line.items]}
-
-
-def _shown(item: dict[str, Any], currency: str) -> dict[str, Any]:
-    """A line of the invoice as the invoice will show it."""
-    names = ("kind", "description", "seats", "period", "net", "tax", "rate", "category", "explanation")
-    total = Money(item["net"]["amount"] + item["tax"]["amount"], currency)
-    return {**{name: item[name] for name in names}, "total": total}
+    of_lines = ("kind", "description", "seats", "period", "net", "tax", "rate", "category", "interval", "prices", "explanation")
+    lines = [{name: item[name] for name in of_lines} for item in line.items]
+    for shown in lines:
+        shown["subscription"] = line.document["subscription"]
+        shown["total"] = {**shown["net"], "amount": shown["net"]["amount"] + shown["tax"]["amount"]}
+    return {"date": line.document["period"]["start"], **{name: line.document[name] for name in names}, "lines": lines}

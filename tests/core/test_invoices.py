@@ -102,6 +102,7 @@ def test_an_invoice_says_who_sells_what_to_whom(shop):
                 "category": "standard",
                 "interval": "month",
                 "prices": [{"count": 3, "unit_amount": euros("12.00"), "included": None}],
+                "explanation": order["lines"][0]["explanation"],
             }
         ],
     }
@@ -143,6 +144,18 @@ def test_what_was_invoiced_stays_as_it_was(open_shop):
     later = open_shop(folder=shop.folder, disabled=["gotoassist"], seller={"name": "Another Seller"})
 
     assert document(shop, order) == document(later, order) == before
+
+
+def test_each_line_keeps_how_its_net_and_its_tax_came_about(shop):
+    order = shop.order(shop.cart(BUY))
+    shop.on("2026-03-11")
+
+    [charge, credit] = document(shop, shop.change(shop.engine.db.get(Subscription, order["subscriptions"][0]), seats=5))["lines"]
+
+    formulas = [[step["formula"] for step in line["explanation"]] for line in (charge, credit)]
+    assert formulas == [["5 x 12.00", "60.00 x 21 %"], ["36.00 x 21/31", "-24.39 x 21 %"]]
+    for line in (charge, credit):
+        assert [step["amount"]["amount"] for step in line["explanation"]] == [abs(line["net"]["amount"]), line["tax"]["amount"]]
 
 
 # --- numbers
