@@ -17,9 +17,9 @@ from core.engine.idempotency import Answer, KeyedRequest
 from core.errors import Forbidden, ValidationFailed
 from core.orders import Order, complete_order, waiting_order, write_order
 from core.payment_methods import find_method
-from core.payments import PaymentChoice, new_payment
+from core.payments import Payment, PaymentChoice, new_payment
 from core.quotes import Quote, check_seal, quote_change, quote_renewal
-from core.renewals import choose_payment, granted_under
+from core.renewals import choose_payment, granted_under, last_payments
 from core.rules.billing_plan import NAMED_POLICIES, NEXT_PERIOD, ChangePolicy
 from core.rules.periods import Interval
 from core.subscriptions import Subscription, SubscriptionChange, announce, change_document, check_changeable
@@ -107,7 +107,7 @@ def _place(
         check_seal(current, quote)
     choice = _choose(engine, account, current, means) if current.payment_required else None
     on_terms = choice is not None and choice.payment_method is None
-    purchase_order = means.purchase_order or (granted_under(engine, account) if on_terms else None)
+    purchase_order = means.purchase_order or (granted_under(engine, _last_payment(engine, account)) if on_terms else None)
     order = write_order(engine, order_id, None, account, current, kind="change", purchase_order=purchase_order, placed_by=caller.id)
     if choice is None:
         complete_order(engine, order, None)
@@ -120,12 +120,16 @@ def _choose(engine: Engine, account: Account, quote: Quote, means: Means) -> Pay
     if means.payment_method is not None:
         method = find_method(engine, means.payment_method, account.id, "/payment_method")
         return PaymentChoice(method.provider, payment_method=method.id)
-    choice = choose_payment(engine, account, quote)
+    choice = choose_payment(engine, account, quote, _last_payment(engine, account))
     if choice is None:
         raise ValidationFailed(
             "Something is due and no payment method is stored: store one first, or use a cart.", pointer="/payment_method"
         )
     return choice
+
+
+def _last_payment(engine: Engine, account: Account) -> Payment | None:
+    return last_payments(engine, [account.id]).get(account.id)
 
 
 def _waiting(engine: Engine, subscription: Subscription) -> Order | None:

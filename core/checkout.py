@@ -17,6 +17,7 @@ from core.access import Caller, missing
 from core.accounts import Account, lock_account
 from core.captures import under_way, write_capture
 from core.carts import Cart, check_open, get_cart, lines_of
+from core.disputes import Dispute
 from core.engine.engine import Engine
 from core.engine.idempotency import Answer, IdempotencyKey, KeyedRequest, begin, claim, finish, release
 from core.engine.values import new_id
@@ -29,9 +30,11 @@ from core.errors import (
     ValidationFailed,
 )
 from core.hooks.payments import PaymentResult, ProviderTimeout, ProviderUnavailable
+from core.invoices import Invoice
 from core.orders import (
     WAITING,
     Order,
+    OrderLine,
     close_order,
     complete_order,
     get_order,
@@ -49,6 +52,7 @@ from core.payments import (
     SUCCEEDED,
     Payment,
     PaymentChoice,
+    Refund,
     begin_at_provider,
     check_choice,
     new_payment,
@@ -61,6 +65,7 @@ from core.quotes import Quote, check_seal, make_quote
 from core.refunds import write_refund
 from core.reversals import take_in
 from core.rules.money import Money
+from core.subscriptions import Subscription, SubscriptionChange
 
 log = logging.getLogger("puesto.checkout")
 
@@ -298,6 +303,29 @@ def settle(engine: Engine, asked: Payment, result: PaymentResult) -> None:
             close_order(engine, order, "failed", tell=payment if payment.error else None)
         elif order.status in WAITING and order.status != payment.status and current:
             _wait(engine, order, payment.status)
+
+
+def settle_together(engine: Engine, outcomes: Sequence[tuple[Payment, PaymentResult]]) -> None:
+    """`settle` for payments of many accounts, in one transaction: what it will read is read at once."""
+    with engine.db.gathered():
+        _foresee(engine, [payment for payment, _ in outcomes])
+        for payment, result in outcomes:
+            settle(engine, payment, result)
+
+
+def _foresee(engine: Engine, payments: Sequence[Payment]) -> None:
+    """Accounts are locked before all else, in the order of their ids, as others lock one."""
+    db, ids, orders = engine.db, [each.id for each in payments], [each.order for each in payments]
+    db.foresee(Account.id, (each.account for each in payments), hold=True)
+    db.foresee(Order.id, orders, hold=True)
+    db.foresee(Payment.id, ids, hold=True)
+    lines = [each.subscription for each in db.foresee(OrderLine.order, orders) if each.subscription]
+    db.foresee(Subscription.id, lines, hold=True)
+    db.foresee(SubscriptionChange.subscription, lines)
+    db.foresee(Payment.order, orders)
+    db.foresee(Invoice.order, orders, credits=None)
+    db.foresee(Refund.payment, ids)
+    db.foresee(Dispute.payment, ids)
 
 
 def _wait(engine: Engine, order: Order, status: str) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import peewee
@@ -131,6 +133,7 @@ class Payment(Row):
 _live = Payment.status.in_([peewee.SQL(f"'{status}'") for status in LIVE])
 Payment.add_index(Payment.index(Payment.order, unique=True, name="payment_live").where(_live & Payment.problem.is_null()))
 Payment.add_index(Payment.index(Payment.ask_at, name="payment_to_ask_about").where(Payment.ask_at.is_null(False)))
+Payment.add_index(Payment.account, Payment.id)
 Payment.add_index(Payment.provider, Payment.provider_ref)
 Payment.add_index(Payment.provider, Payment.created_at)
 Payment.add_index(Payment.index(Payment.id, name="payment_open").where(Payment.ask_at.is_null(False)))
@@ -242,7 +245,12 @@ def check_choice(engine: Engine, account: Account, choice: PaymentChoice, at: st
     return method
 
 
-def begin_at_provider(
+def begin_at_provider(engine: Engine, payment: Payment, account: Account, **words: Any) -> PaymentResult:
+    """Do what `prepare_at_provider` prepares, outside any transaction. Raises as `call_provider` does."""
+    return prepare_at_provider(engine, payment, account, **words)()
+
+
+def prepare_at_provider(
     engine: Engine,
     payment: Payment,
     account: Account,
@@ -252,8 +260,8 @@ def begin_at_provider(
     purchase_order: str | None,
     lines: tuple[PaymentLine, ...],
     on_session: bool = True,
-) -> PaymentResult:
-    """Ask the provider to charge, or only to store the method where nothing is due. Raises as `call_provider` does.
+) -> Callable[[], PaymentResult]:
+    """What asks the provider to charge, or only to store the method where nothing is due; when called it raises as `call_provider` does.
 
     token: what the client got from the provider; it is handed through and stored nowhere. on_session: whether the buyer is there.
     """
@@ -261,7 +269,7 @@ def begin_at_provider(
     provider = find_provider(engine, payment.provider)
     method = engine.db.get(PaymentMethod, payment.method) if payment.method else None
     if method is not None and not payment.amount:
-        return PaymentResult("captured", payment.money)  # it is stored already
+        return partial(PaymentResult, "captured", payment.money)  # it is stored already
     request = PaymentRequest(
         payment_id=payment.id,
         amount=payment.money,
@@ -278,7 +286,7 @@ def begin_at_provider(
         capture_mode=_capture_mode(engine, provider, payment, on_session),
     )
     call = provider.initiate_payment if payment.amount else provider.save_method
-    return call_provider(engine, provider, PaymentResult, lambda: call(request))
+    return partial(call_provider, engine, provider, PaymentResult, partial(call, request))
 
 
 def _capture_mode(engine: Engine, provider: PaymentProvider, payment: Payment, on_session: bool) -> CaptureMode:

@@ -1,7 +1,8 @@
-"""Renewals: what falls due is ordered, paid with nobody there, and invoiced; account by account, and day by day.
+"""Renewals: what falls due is ordered, paid with nobody there, and invoiced; day by day.
 
 A renewal is an order like any other, so that payments, refunds, webhooks and documents are the same. Its three steps are those of
-checkout. What is due is found in tables: a run that dies leaves orders, which recovery carries on, and what it had not come to.
+checkout, each done for hundreds of accounts together. What is due is found in tables: a run that dies leaves orders, which recovery
+carries on, and what it had not come to.
 """
 
 from __future__ import annotations
@@ -14,23 +15,27 @@ from typing import Any
 
 from core.access import INTERNAL
 from core.accounts import Account
-from core.checkout import settle
+from core.checkout import settle_together
 from core.engine.clock import FIRST_ZONE, day_in
 from core.engine.engine import Engine
-from core.engine.setbacks import attempt, resting
+from core.engine.gathering import in_parts
+from core.engine.setbacks import attempt_together, resting
 from core.engine.values import new_id
 from core.hooks.payments import PaymentResult, ProviderTimeout, ProviderUnavailable
 from core.hooks.subscriptions import FailedAttempt
 from core.orders import Order, complete_order, payment_lines, payment_of, write_order
 from core.past_due import fall_past_due
-from core.payment_methods import default_method
-from core.payments import SUCCEEDED, Payment, PaymentChoice, begin_at_provider, new_payment
+from core.payment_methods import PaymentMethod, default_method
+from core.payments import SUCCEEDED, Payment, PaymentChoice, new_payment, prepare_at_provider
 from core.quotes import Quote, quote_renewal
-from core.subscriptions import Subscription, end
+from core.subscriptions import RUNS, Subscription, SubscriptionChange, end
 
 log = logging.getLogger("puesto.renewals")
 RENEWING = "renew_subscriptions"
 MOST_ROWS = 5_000  # subscriptions that are looked at in one go
+TOGETHER = 200  # accounts that are renewed in one go
+Begin = Callable[[], PaymentResult]
+ToPay = tuple[Payment, Begin]
 
 
 def renew_due(engine: Engine) -> None:
@@ -60,45 +65,66 @@ def renew(engine: Engine, accounts: Sequence[str], until: date | None = None, te
 
     Whatever goes wrong with one is kept, and holds up no other. A provider that gives no answer is left alone for the rest of the run.
     """
-    renewed, silent = 0, set[str]()
-    for account in accounts:
-        renewed += attempt(engine, RENEWING, account, account, partial(_renew_account, engine, account, until, silent))
-        tell()
-    return renewed
+    renewed, silent = set[str](), set[str]()
+    for some in in_parts(accounts, TOGETHER):
+        going = list(some)
+        while going:
+            going = _renew_next(engine, going, until, silent)
+            renewed.update(going)
+        for _ in some:
+            tell()
+    return len(renewed)
 
 
-def _renew_account(engine: Engine, account_id: str, until: date | None, silent: set[str]) -> bool:
-    renewed = False
-    while _renew_next(engine, account_id, until, silent):
-        renewed = True
-    return renewed
+def _renew_next(engine: Engine, accounts: Sequence[str], until: date | None, silent: set[str]) -> list[str]:
+    """Order and pay what fell due on the earliest day of each account; those of which something did. With the others nothing is left to
+    do, or somebody else is doing it."""
+    placed = attempt_together(engine, RENEWING, accounts, partial(_place_due, engine, until, silent))
+    answers = {account: (to_pay[0], _answer(*to_pay, silent)) for account, to_pay in placed.items() if to_pay is not None}
+    outcomes = {account: (payment, result) for account, (payment, result) in answers.items() if result is not None}
+
+    def settle_theirs(some: Sequence[str]) -> dict[str, bool]:
+        settle_together(engine, [outcomes[account] for account in some])
+        return dict.fromkeys(some, True)
+
+    attempt_together(engine, RENEWING, list(outcomes), settle_theirs)
+    return list(placed)
 
 
-def _renew_next(engine: Engine, account_id: str, until: date | None, silent: set[str]) -> bool:
-    """Order and pay what fell due on the earliest day; False where nothing is left to do, or somebody else is doing it."""
-    with engine.db.transaction():
-        held = engine.db.claim(Account.select().where(Account.id == account_id))
-        due = _due(engine, held[0], until) if held else []
-        if not due:
-            return False
-        quote = quote_renewal(engine, held[0], due, due[0].period_end)
-        choice = choose_payment(engine, held[0], quote)
-        if choice is not None and choice.provider in silent:
-            return False
-        order = _place(engine, held[0], due, quote, choice)
-    payment = payment_of(engine, order) if order else None
-    if payment is not None:
-        _pay(engine, payment, silent)
-    return True
+def _place_due(engine: Engine, until: date | None, silent: set[str], accounts: Sequence[str]) -> dict[str, ToPay | None]:
+    """First step, for many accounts in one transaction: by account, the payment of what was ordered, and what begins it."""
+    placed: dict[str, ToPay | None] = {}
+    with engine.db.gathered():
+        held = engine.db.claim(Account.select().where(Account.id.in_(accounts)).order_by(Account.id))
+        due = _due(engine, held, until)
+        engine.db.foresee(SubscriptionChange.subscription, [each.id for theirs in due.values() for each in theirs])
+        engine.db.foresee(PaymentMethod.account, due)
+        last = last_payments(engine, list(due))
+        for account in held:
+            if account.id not in due:
+                continue
+            quote = quote_renewal(engine, account, due[account.id], due[account.id][0].period_end)
+            choice = choose_payment(engine, account, quote, last.get(account.id))
+            if choice is not None and choice.provider in silent:
+                continue
+            order = _place(engine, account, due[account.id], quote, choice, last.get(account.id))
+            payment = payment_of(engine, order) if order else None
+            placed[account.id] = (payment, _beginning(engine, payment)) if payment else None
+    return placed
 
 
-def _due(engine: Engine, account: Account, until: date | None) -> list[Subscription]:
-    """What fell due on the earliest day of which something is left, locked."""
-    over = (Subscription.period_end <= _last_day(account.today(engine), until)) & Subscription.cancelled_at.is_null()
-    found = engine.db.claim(Subscription.select().where((Subscription.account == account.id) & over).order_by(Subscription.id))
-    rows = [row for row in found if _is_due(engine, row)]
-    first = min((row.period_end for row in rows), default=None)
-    return [row for row in rows if row.period_end == first]
+def _due(engine: Engine, accounts: Sequence[Account], until: date | None) -> dict[str, list[Subscription]]:
+    """What fell due on the earliest day of which something is left, locked, by account."""
+    last_days = {account.id: _last_day(account.today(engine), until) for account in accounts}
+    if not last_days:
+        return {}
+    over = RUNS & (Subscription.period_end <= max(last_days.values())) & Subscription.account.in_(list(last_days))
+    due: dict[str, list[Subscription]] = {}
+    for row in engine.db.claim(Subscription.select().where(over).order_by(Subscription.period_end, Subscription.id)):
+        theirs = due.setdefault(row.account, [])
+        if row.period_end <= last_days[row.account] and _is_due(engine, row) and row.period_end == (theirs or [row])[0].period_end:
+            theirs.append(row)
+    return {account: theirs for account, theirs in due.items() if theirs}
 
 
 def _is_due(engine: Engine, subscription: Subscription) -> bool:
@@ -111,12 +137,11 @@ def _last_day(today: date, until: date | None) -> date:
     return today if until is None else min(today, until)
 
 
-def choose_payment(engine: Engine, account: Account, quote: Quote) -> PaymentChoice | None:
+def choose_payment(engine: Engine, account: Account, quote: Quote, last: Payment | None) -> PaymentChoice | None:
     """On terms again where that was granted the last time; else the default method, at its own provider, whichever takes new ones.
 
     None: nobody can be charged.
     """
-    last = _last_payment(engine, account)
     provider = engine.providers.get(last.provider) if last else None
     if provider is not None and provider.capabilities.on_terms and provider.name in quote.payment_providers:
         return PaymentChoice(provider.name)
@@ -126,26 +151,30 @@ def choose_payment(engine: Engine, account: Account, quote: Quote) -> PaymentCho
     return PaymentChoice(method.provider, payment_method=method.id)
 
 
-def _last_payment(engine: Engine, account: Account) -> Payment | None:
-    paid = (Payment.account == account.id) & Payment.status.in_(SUCCEEDED) & (Payment.amount > 0)
-    last: Payment | None = engine.db.first(Payment.select().where(paid).order_by(Payment.id.desc()))
-    return last
+def last_payments(engine: Engine, accounts: Sequence[str]) -> dict[str, Payment]:
+    """The latest payment of each account that has made one."""
+    paid: Any = Payment.alias()
+    theirs = (paid.account == Account.id) & paid.status.in_(SUCCEEDED) & (paid.amount > 0)
+    newest = paid.select(paid.id).where(theirs).order_by(paid.id.desc()).limit(1)
+    latest = Account.select(newest).where(Account.id.in_(accounts))
+    return {payment.account: payment for payment in engine.db.all(Payment.select().where(Payment.id.in_(latest)))}
 
 
-def granted_under(engine: Engine, account: Account) -> str | None:
+def granted_under(engine: Engine, last: Payment | None) -> str | None:
     """The buyer's purchase order under which they paid last."""
-    last = _last_payment(engine, account)
     order = engine.db.get(Order, last.order) if last else None
     return order.purchase_order if order else None
 
 
-def _place(engine: Engine, account: Account, due: Sequence[Subscription], quote: Quote, choice: PaymentChoice | None) -> Order | None:
-    """First step: the order, with an intent to pay where something is due. None where nobody can be charged."""
+def _place(
+    engine: Engine, account: Account, due: Sequence[Subscription], quote: Quote, choice: PaymentChoice | None, last: Payment | None
+) -> Order | None:
+    """The order, with an intent to pay where something is due. None where nobody can be charged."""
     if choice is None and quote.due_now:
         for subscription in due:
             _go_unpaid(engine, subscription)
         return None
-    purchase_order = granted_under(engine, account) if choice is not None and choice.payment_method is None else None
+    purchase_order = granted_under(engine, last) if choice is not None and choice.payment_method is None else None
     order_id, by = new_id("ord"), INTERNAL.id
     order = write_order(engine, order_id, None, account, quote, kind="renewal", purchase_order=purchase_order, placed_by=by)
     if choice is None or not quote.due_now:
@@ -163,16 +192,16 @@ def _go_unpaid(engine: Engine, subscription: Subscription) -> None:
         fall_past_due(engine, subscription.id, FailedAttempt(engine.clock.now(), None))
 
 
-def _pay(engine: Engine, payment: Payment, silent: set[str]) -> None:
-    """Second and third step. Where the provider was not reached, recovery begins the payment again, with the same key."""
+def _answer(payment: Payment, begin: Begin, silent: set[str]) -> PaymentResult | None:
+    """Second step. None: the provider was not reached, and recovery begins the payment again, with the same key."""
+    if payment.provider in silent:
+        return None
     try:
-        result = begin_payment(engine, payment)
-    except ProviderTimeout as error:
+        return begin()
+    except (ProviderTimeout, ProviderUnavailable) as error:
         log.warning("the rest of this run leaves %s alone: %s", payment.provider, error)
         silent.add(payment.provider)
-        return
-    if result is not None:
-        settle(engine, payment, result)
+        return None
 
 
 def begin_payment(engine: Engine, payment: Payment) -> PaymentResult | None:
@@ -181,12 +210,19 @@ def begin_payment(engine: Engine, payment: Payment) -> PaymentResult | None:
 
     Raises ProviderTimeout where the provider gives no answer.
     """
-    order, account = engine.db.get(Order, payment.order), engine.db.get(Account, payment.account)
-    assert order is not None and account is not None
+    order = engine.db.get(Order, payment.order)
+    assert order is not None
     if order.kind == "purchase" or payment.status not in ("created", "processing"):
         return None
-    words: dict[str, Any] = {"locale": order.locale, "purchase_order": order.purchase_order, "lines": payment_lines(engine, order)}
     try:
-        return begin_at_provider(engine, payment, account, token=None, on_session=order.kind == "change", **words)
+        return _beginning(engine, payment)()
     except ProviderUnavailable as error:
         raise ProviderTimeout(str(error)) from error
+
+
+def _beginning(engine: Engine, payment: Payment) -> Begin:
+    """What asks the provider, to be called outside any transaction."""
+    order, account = engine.db.get(Order, payment.order), engine.db.get(Account, payment.account)
+    assert order is not None and account is not None
+    words: dict[str, Any] = {"locale": order.locale, "purchase_order": order.purchase_order, "lines": payment_lines(engine, order)}
+    return prepare_at_provider(engine, payment, account, token=None, on_session=order.kind == "change", **words)

@@ -10,7 +10,7 @@ import json
 import logging
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, date, datetime
 from typing import Any, TypeVar
@@ -18,11 +18,14 @@ from typing import Any, TypeVar
 import peewee
 
 from core.engine import statements
+from core.engine.gathering import Gathering, in_parts
 from core.errors import DatabaseUnavailable
 
 R = TypeVar("R", bound="Row")
 # What every build of SQLite takes in one statement (https://www.sqlite.org/limits.html, SQLITE_MAX_VARIABLE_NUMBER).
 MOST_VARIABLES = 32_766
+# Rows that are asked for in one statement.
+MOST_AT_ONCE = 256
 log = logging.getLogger("puesto.database")
 
 
@@ -85,7 +88,7 @@ def refers_to(model: type[Row], **options: Any) -> Any:
 class _Open(threading.local):
     """The transaction that is open in this thread.
 
-    calls: what runs once it is in. held: the rows it has locked, by model and key.
+    calls: what runs once it is in. held: the rows it has locked, by model and key. gathering: where it does the same for many.
     """
 
     def __init__(self) -> None:
@@ -94,6 +97,7 @@ class _Open(threading.local):
     def begin(self) -> list[Callable[[], object]]:
         self.calls: list[Callable[[], object]] = []
         self.held: dict[tuple[type[Row], object], Any] = {}
+        self.gathering: Gathering | None = None
         return self.calls
 
 
@@ -155,6 +159,44 @@ class Database(ABC):
         for call in calls:
             _run_and_log(call)
 
+    @contextmanager
+    def gathered(self) -> Iterator[None]:
+        """A transaction that does the same for many: each row is read once, and what is written is kept back and written together, at
+        the end or before anything is read that it may change. What a unique key refuses may so be raised late.
+        """
+        with self.transaction():
+            if self._gathering is not None:
+                yield
+                return
+            self._open.held.clear()
+            self._open.gathering = Gathering()
+            try:
+                yield
+                self._write_out()
+            finally:
+                self._open.gathering = None
+
+    @property
+    def _gathering(self) -> Gathering | None:
+        return self._open.gathering
+
+    def _write_out(self) -> None:
+        """Write what was kept back."""
+        if self._gathering is None:
+            return
+        updates, inserts = self._gathering.take()
+        with self.guarded(), self._at_once():
+            for row, changes in updates:
+                self._run(*statements.update(row, changes, self._peewee.param))
+            for rows in inserts:
+                for part in in_parts(rows, MOST_VARIABLES // len(type(rows[0])._meta.fields)):
+                    self._run(*statements.insert(part, self._peewee.param))
+
+    @contextmanager
+    def _at_once(self) -> Iterator[None]:
+        """Statements whose answers nobody waits for, one by one."""
+        yield
+
     def in_transaction(self) -> bool:
         return bool(self._peewee.in_transaction())
 
@@ -173,11 +215,13 @@ class Database(ABC):
 
     def all(self, query: peewee.ModelSelect[R]) -> list[R]:
         """Every row of a select, in its order."""
+        self._write_out()
         with self.guarded():
             return list(query.execute(self._peewee))
 
     def first(self, query: peewee.ModelSelect[R]) -> R | None:
         """The first row of a select, or None."""
+        self._write_out()
         with self.guarded():
             return next(iter(query.limit(1).execute(self._peewee)), None)
 
@@ -190,15 +234,18 @@ class Database(ABC):
         if compose not in self._composed:
             self._composed[compose] = statements.compose(compose, len(values), self._peewee)
         composed = self._composed[compose]
+        self._write_out()
         with self.guarded():
             return composed.rows(self._run(composed.statement, composed.filled(values)))
 
     def scalar(self, query: peewee.ModelSelect[R]) -> Any:
         """The first column of the first row."""
+        self._write_out()
         with self.guarded():
             return query.scalar(self._peewee)
 
     def count(self, query: peewee.ModelSelect[R]) -> int:
+        self._write_out()
         with self.guarded():
             return int(query.count(self._peewee))
 
@@ -213,6 +260,8 @@ class Database(ABC):
         From then on it is known: `lock` and `get` give the same object until the transaction ends.
         """
         self._need_transaction()
+        if self._gathering is not None:
+            return self._by_key(model, row_id, hold=True)
         if (model, row_id) not in self._open.held and (row := self._by_key(model, row_id, hold=True)) is not None:
             self._open.held[model, row_id] = row
         return self._open.held.get((model, row_id))
@@ -220,7 +269,11 @@ class Database(ABC):
     def claim(self, query: peewee.ModelSelect[R]) -> list[R]:
         """Rows of a select that no other worker holds, held until the transaction ends: for dividing work among many."""
         self._need_transaction()
-        return self.all(self._locked(query, skip=True))
+        rows = self.all(self._locked(query, skip=True))
+        if self._gathering is None or not rows:
+            return rows
+        key = type(rows[0])._meta.primary_key
+        return self._gathering.adopt((key, ()), (), rows, hold=True)
 
     def having(self, field: Any, value: object, **fixed: Any) -> list[Any]:
         """The rows that have that value in a field, in the order of their keys. fixed: what other fields are, always the same here."""
@@ -231,13 +284,35 @@ class Database(ABC):
 
     def _by(self, field: Any, value: object, fixed: dict[str, Any], *, hold: bool) -> list[Any]:
         """Most reads are of this kind."""
-        shape = (field, tuple(fixed.items()), hold)
+        if self._gathering is None:
+            return self._read(field, (value,), fixed, hold=hold)
+        known = self._gathering.find((field, tuple(fixed.items())), value, hold=hold)
+        return self._gather(field, (value,), fixed, hold=hold) if known is None else known
+
+    def foresee(self, field: Any, values: Iterable[Any], *, hold: bool = False, **fixed: Any) -> list[Any]:
+        """Read at once what will be asked for with `get`, `lock` or `having`, one by one, in a transaction that is `gathered`."""
+        wanted = tuple(sorted(set(values)))
+        parts = in_parts(wanted, MOST_AT_ONCE)
+        return [row for part in parts for row in self._gather(field, part, fixed, hold=hold)]
+
+    def _gather(self, field: Any, values: Sequence[Any], fixed: dict[str, Any], *, hold: bool) -> list[Any]:
+        assert self._gathering is not None, "rows are foreseen in a transaction that is gathered"
+        if self._gathering.waits(field.model):
+            self._write_out()
+        rows = self._read(field, values, fixed, hold=hold)
+        return self._gathering.adopt((field, tuple(fixed.items())), values, rows, hold=hold)
+
+    def _read(self, field: Any, values: Sequence[Any], fixed: dict[str, Any], *, hold: bool) -> list[Any]:
+        places = 1 << (len(values) - 1).bit_length()  # few statements for any number of values
+        shape = (field, places, tuple(fixed.items()), hold)
         if shape not in self._statements:
-            query = statements.select(field, value, fixed)
+            query = statements.select(field, places, fixed)
             self._statements[shape] = (self._locked(query, skip=False) if hold else query).bind(self._peewee).sql()
-        statement, (_, *further) = self._statements[shape]
+        statement, parameters = self._statements[shape]
+        given = [field.db_value(value) for value in values]
         with self.guarded():
-            return statements.rows(field.model, self._run(statement, [field.db_value(value), *further]))
+            filled = [*given, *given[-1:] * (places - len(values)), *parameters[places:]]
+            return statements.rows(field.model, self._run(statement, filled))
 
     def _need_transaction(self) -> None:
         if not self.in_transaction():
@@ -250,16 +325,22 @@ class Database(ABC):
 
         A key that the database gives out is not read back.
         """
-        if rows:
-            self.writes += 1
-            most = MOST_VARIABLES // len(rows[0].__data__)
-            with self.transaction():
-                for start in range(0, len(rows), most):
-                    self._run(*statements.insert(rows[start : start + most], self._peewee.param))
+        if not rows:
+            return
+        self.writes += 1
+        if self._gathering is not None:
+            self._gathering.insert(rows)
+            return
+        with self.transaction():
+            for part in in_parts(rows, MOST_VARIABLES // len(rows[0].__data__)):
+                self._run(*statements.insert(part, self._peewee.param))
 
     def update(self, row: Row, **changes: Any) -> None:
         """Change columns of one row, in the database and then here."""
-        if changes:
+        self.writes += bool(changes)
+        if changes and self._gathering is not None:
+            self._gathering.update(row, changes)
+        elif changes:
             with self.transaction():
                 self._run(*statements.update(row, changes, self._peewee.param))
                 self._know_only(row)
@@ -271,8 +352,11 @@ class Database(ABC):
 
     def execute(self, query: peewee.ModelUpdate | peewee.ModelDelete) -> int:
         """Run an update or delete; the number of rows it touched."""
+        self._write_out()
         with self.transaction():
             self._open.held.clear()
+            if self._gathering is not None:
+                self._gathering.forget(query.model)
             touched = int(query.execute(self._peewee))
             self.writes += touched > 0
             return touched

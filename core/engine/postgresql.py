@@ -122,6 +122,12 @@ class Postgresql(Database):
         return locked
 
     @contextmanager
+    def _at_once(self) -> Iterator[None]:
+        connection: Any = self._peewee.connection()
+        with peewee.__exception_wrapper__, connection.pipeline():  # type: ignore[attr-defined]
+            yield
+
+    @contextmanager
     def migrating(self) -> Iterator[None]:
         db: Any = self._peewee
         with db.atomic():

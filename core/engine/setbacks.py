@@ -6,9 +6,10 @@ Deliveries keep this themselves, and so do payments and refunds, which are never
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from typing import TypeVar
 
 import peewee
 
@@ -19,6 +20,7 @@ from core.engine.values import new_id
 from core.errors import DatabaseUnavailable
 
 log = logging.getLogger("puesto.jobs")
+T = TypeVar("T")
 MOST_TRIES = 12
 FIRST_PAUSE = timedelta(minutes=1)
 LONGEST_PAUSE = timedelta(hours=6)
@@ -65,6 +67,28 @@ def attempt(engine: Engine, work: str, subject: str, account: str, carry_on: Cal
         return False
     if known is not None:
         engine.db.delete(known)
+    return done
+
+
+def attempt_together(
+    engine: Engine, work: str, accounts: Sequence[str], carry_on: Callable[[Sequence[str]], Mapping[str, T]]
+) -> dict[str, T]:
+    """What `carry_on` answers of many accounts, each of which is a subject. Where it raises, which has to leave nothing done, each is
+    tried alone; what it raises for one is kept. Raises DatabaseUnavailable."""
+    theirs = (Setback.work == work) & Setback.subject.in_(accounts)
+    known = {row.subject: row for row in engine.db.all(Setback.select().where(theirs))} if accounts else {}
+    try:
+        done = dict(carry_on(accounts)) if accounts else {}
+    except DatabaseUnavailable:
+        raise
+    except Exception as error:
+        if len(accounts) > 1:
+            return {name: each for one in accounts for name, each in attempt_together(engine, work, [one], carry_on).items()}
+        log.exception("%s of %s fails", work, accounts[0])
+        _keep(engine, known.get(accounts[0]) or _first(engine, work, accounts[0], accounts[0]), explain(error))
+        return {}
+    for row in known.values():
+        engine.db.delete(row)
     return done
 
 

@@ -55,10 +55,13 @@ def compose(select: Callable[..., Any], places: int, database: peewee.Database) 
     return Composed(statement, parameters, [column.unwrap().python_value for column in query.selected_columns])
 
 
-def select(field: Any, value: object, fixed: dict[str, Any]) -> Any:
-    """The rows with a value in a field, and others as they always are here; in the order of their keys, where there may be several."""
-    query = field.model.select().where(field == value, *(getattr(field.model, name) == other for name, other in fixed.items()))
-    return query if field.primary_key else query.order_by(field.model._meta.primary_key)
+def select(field: Any, places: int, fixed: dict[str, Any]) -> Any:
+    """The rows with one of so many values in a field, and others as they always are here; in the order of their keys, where there may
+    be several."""
+    values = ["?"] * places
+    wanted = field == values[0] if places == 1 else field.in_(values)
+    query = field.model.select().where(wanted, *(getattr(field.model, name) == other for name, other in fixed.items()))
+    return query if field.primary_key and places == 1 else query.order_by(field.model._meta.primary_key)
 
 
 def rows(model: Any, cursor: Any) -> list[Any]:
