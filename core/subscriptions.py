@@ -34,6 +34,7 @@ class Subscription(Row):
 
     changing: what is being paid and will change it, as `Order.cart` names it; nothing else may change it meanwhile.
     retry_at: when what is past due is tried again; None: when a payment method is stored, or by hand.
+    reminded_for: the end of the period of which its account was told that it comes; None: of none yet.
     unused:   of one that is cancelled before its period's end: {policy} while an order holds that up, and then what became of the rest.
     """
 
@@ -67,6 +68,7 @@ class Subscription(Row):
     unused = JsonField(null=True)
     changing = peewee.CharField(max_length=40, null=True)
     retry_at = InstantField(null=True)
+    reminded_for = DayField(null=True)
     version = peewee.IntegerField(default=1)
     created_at = InstantField()
     cancelled_at = InstantField(null=True)
@@ -94,6 +96,13 @@ Subscription.add_index(Subscription.index(Subscription.changing, name="subscript
 
 
 RUNS = Subscription.cancelled_at.is_null()
+# Trials, and what is paid by the year, whose account was not told yet that this period ends.
+TO_REMIND_OF = (
+    RUNS
+    & ((Subscription.interval == peewee.SQL("'year'")) | (Subscription.status == peewee.SQL("'trialing'")))
+    & (Subscription.reminded_for.is_null() | (Subscription.reminded_for != Subscription.period_end))
+)
+Subscription.add_index(Subscription.index(Subscription.period_end, name="subscription_to_remind_of").where(TO_REMIND_OF))
 
 
 class PastDue(Row):

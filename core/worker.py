@@ -22,6 +22,8 @@ from core.payment_webhooks import PaymentWebhookEvent, apply_events, report, swe
 from core.payments import Payment, Refund
 from core.reconciliation import reconcile_due
 from core.recovery import recover
+from core.reminders import next_reminder as next_charge_reminder
+from core.reminders import remind_of_charges
 from core.renewals import renew_due
 from core.subscriptions import RUNS, PastDue, Subscription
 
@@ -38,6 +40,7 @@ DUE: dict[Work, tuple[Due, ...]] = {
     sweep: (),
     sweep_events: (),
     remind_of_expiries: (next_reminder,),
+    remind_of_charges: (next_charge_reminder,),
     drain: (at(Delivery.next_at, WAITING),),
     reconcile_due: (),
 }

@@ -117,12 +117,17 @@ class PaymentsSettings(Schema):
 
 
 class SubscriptionsSettings(Schema):
-    """How subscriptions end.
+    """How subscriptions end, and when their accounts are reminded.
 
-    unused: what becomes of the unused days of one that is cancelled now, where its plan does not say: `none`, `credit` or `refund`.
+    unused:              what becomes of the unused days of one that is cancelled now, where its plan does not say: `none`, `credit` or
+                         `refund`.
+    trial_ending_days:   how many days before a trial ends its account is told; 0: it is not.
+    renewal_coming_days: the same before a subscription that is paid by the year is renewed.
     """
 
     unused = fields.String(load_default="none", validate=validate.OneOf(["none", "credit", "refund"]))
+    trial_ending_days = fields.Integer(load_default=3, validate=validate.Range(0, 90))
+    renewal_coming_days = fields.Integer(load_default=14, validate=validate.Range(0, 90))
 
 
 class CoreSettings(Schema):

@@ -76,6 +76,30 @@ class SubscriptionHooks:
         """
 
     @hookspec(failure="retry", deadline=60.0, network=True)
+    def trial_ending(self, event: Event) -> None:
+        """A trial ends in some days (the setting `subscriptions.trial_ending_days`). Told once for each end, and not of one that was
+        cancelled.
+
+        Called:  from the outbox after commit, once or more often.
+        event:   data {subscription, account}; subscription.next_charge: what follows and costs; null: nothing does, it ends.
+        Returns: nothing.
+        Errors:  raise anything to be called again later.
+        Failure: retry - again with back-off, parked after the last attempt.
+        """
+
+    @hookspec(failure="retry", deadline=60.0, network=True)
+    def renewal_coming(self, event: Event) -> None:
+        """A subscription that is paid by the year is renewed in some days (the setting `subscriptions.renewal_coming_days`). Told once for
+        each period, and not where it was cancelled.
+
+        Called:  from the outbox after commit, once or more often.
+        event:   data {subscription, account}; subscription.next_charge: when, and how much.
+        Returns: nothing.
+        Errors:  raise anything to be called again later.
+        Failure: retry - again with back-off, parked after the last attempt.
+        """
+
+    @hookspec(failure="retry", deadline=60.0, network=True)
     def subscription_started(self, event: Event) -> None:
         """A paid subscription has begun, or a trial has become one.
 

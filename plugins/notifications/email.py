@@ -126,6 +126,16 @@ class EmailNotifications:
         self._send(event, "welcome", event.data["account"])
 
     @hookimpl
+    def trial_ending(self, event: Event) -> None:
+        """Say what comes then, what it costs, and until when it can be cancelled."""
+        self._send(event, "trial_ending", event.data["account"])
+
+    @hookimpl
+    def renewal_coming(self, event: Event) -> None:
+        """Say when, how much, and until when it can be cancelled."""
+        self._send(event, "renewal_coming", event.data["account"])
+
+    @hookimpl
     def payment_failed(self, event: Event) -> None:
         """Say why, in plain words, and what to do."""
         self._send(event, "payment_failed", event.data["account"])

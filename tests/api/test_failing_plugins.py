@@ -91,6 +91,16 @@ def a_month_later(*, stored):
     return move
 
 
+def reminded(make, day):
+    """So many days before what `make` has bought ends, as a day begins in Madrid."""
+
+    def move(scene):
+        make(scene)
+        return scene.client.post("/v1/test-clock", {"now": f"{day}T23:00:00Z"})
+
+    return move
+
+
 def warned(scene):
     """Past due for six days."""
     a_month_later(stored=False)(scene)
@@ -159,6 +169,8 @@ NEWS = {  # what makes the news, and what is answered although somebody can't be
     "payment_dispute_closed": (disputed("lost"), 200),
     "payment_method_expiring": (a_card_near_its_end, 200),
     "trial_started": (try_out, 201),
+    "trial_ending": (reminded(try_out, "2026-03-27"), 200),
+    "renewal_coming": (reminded(order(lambda scene: {**SEAT, "interval": "year"}), "2027-02-14"), 200),
     "subscription_started": (buy, 201),
     "subscription_changed": (change, 201),
     "subscription_renewed": (a_month_later(stored=True), 200),

@@ -696,6 +696,56 @@ def test_who_has_paid_what_was_due_is_told_that_all_is_well(plugin, outbox, loca
     assert_rows(message, rows)
 
 
+FIRST_CHARGE = {"date": "2026-03-18", "amount": eur(36300)}
+
+
+@pytest.mark.parametrize(
+    ("locale", "charge", "subject", "said"),
+    [
+        ("en", FIRST_CHARGE, "Your trial of Webinar ends soon", "cancel until the end of March 17, 2026, and nothing is charged"),
+        ("en", None, "Your trial of Webinar ends soon", "until the end of March 17, 2026. Then it is over; nothing is charged."),
+        ("es", FIRST_CHARGE, "Su prueba de Webinar termina pronto", "cancele antes del final del 17 de marzo de 2026 y no se cobrará nada"),
+        ("es", None, "Su prueba de Webinar termina pronto", "hasta el final del 17 de marzo de 2026. Después se acaba; no se cobra nada."),
+    ],
+)
+def test_before_a_trial_ends_its_account_is_told_what_comes_and_how_to_get_out(plugin, outbox, locale, charge, subject, said):
+    plugin().trial_ending(news("trial.ending", subscription=a_trial(next_charge=charge), account=an_account(locale)))
+
+    [message] = outbox().values()
+    assert (message["Subject"], message["To"]) == (subject, "billing@acme.example")
+    for part in parts(message):
+        assert said in part
+        assert ("363" in part) == bool(charge)
+
+
+@pytest.mark.parametrize(
+    ("locale", "subject", "row", "said"),
+    [
+        (
+            "en",
+            "Webinar is renewed on March 11, 2027",
+            ("Next charge on March 11, 2027", "€363.00"),
+            "cancel until the end of March 10, 2027",
+        ),
+        (
+            "es",
+            "Webinar se renueva el 11 de marzo de 2027",
+            ("Próximo cargo el 11 de marzo de 2027", "363,00\xa0€"),
+            "cancele antes del final del 10 de marzo de 2027",
+        ),
+    ],
+)
+def test_before_a_year_is_renewed_its_account_is_told_what_it_costs_and_how_to_get_out(plugin, outbox, locale, subject, row, said):
+    yearly = a_trial(status="active", interval="year", trial_end=None, next_charge={"date": "2027-03-11", "amount": eur(36300)})
+
+    plugin().renewal_coming(news("renewal.coming", subscription=yearly, account=an_account(locale)))
+
+    [message] = outbox().values()
+    assert (message["Subject"], message["To"]) == (subject, "billing@acme.example")
+    assert_rows(message, [row])
+    assert all(said in part for part in parts(message))
+
+
 def expiring(locale="en", **method):
     method = {"id": "pm_1", "provider": "sandbox", "brand": "visa", "last4": "4242", "expires": "2026-04", "default": True, **method}
     return news("payment_method.expiring", payment_method=method, valid_until="2026-04-30", account=an_account(locale))
@@ -935,6 +985,6 @@ def test_the_plugin_fits_the_hooks_it_implements(plugin):
     plugins.register("email", plugin())
     plugins.finish()
 
-    news = ("order_completed", "past_due_ending", "payment_failed", "payment_method_expiring", "register_tables", "seat_assigned")
-    news += ("subscription_cancelled", "subscription_past_due", "subscription_recovered", "trial_started")
+    news = ("order_completed", "past_due_ending", "payment_failed", "payment_method_expiring", "register_tables", "renewal_coming")
+    news += ("seat_assigned", "subscription_cancelled", "subscription_past_due", "subscription_recovered", "trial_ending", "trial_started")
     assert plugins.hooks_of("email") == news
