@@ -304,6 +304,14 @@ def lines_of_invoice(engine: Engine, invoice: Invoice) -> list[InvoiceLine]:
     return engine.db.having(InvoiceLine.invoice, invoice.id)
 
 
+def lines_of_subscription(engine: Engine, subscription: str) -> list[tuple[InvoiceLine, str]]:
+    """What was ever charged or credited for a subscription, in the order in which it was, each with its document's number."""
+    lines = engine.db.all(InvoiceLine.select().where(InvoiceLine.subscription == subscription).order_by(InvoiceLine.id))
+    documents = engine.db.all(Invoice.select().where(Invoice.id.in_({line.invoice for line in lines}))) if lines else []
+    numbers = {document.id: document.number for document in documents}
+    return [(line, numbers[line.invoice]) for line in lines]
+
+
 def credit_notes_of(engine: Engine, invoice: Invoice) -> list[Invoice]:
     """The credit notes of an invoice, the oldest first."""
     return engine.db.having(Invoice.credits, invoice.id)

@@ -1,4 +1,4 @@
-"""The timeline: what will be billed for a subscription if nothing else happens. Nothing is written.
+"""The timeline: what will be billed for a subscription if nothing else happens, and what has been. Nothing is written.
 
 Each invoice to come is made by the code that makes renewals, of the subscription as it will be by then, so that what is foretold is
 what will be invoiced. Prices are those it was sold under, or the catalog's of today for changes that wait; tax is as the rates
@@ -8,8 +8,9 @@ known today have it for that day.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, Literal
 
 from dateutil.relativedelta import relativedelta
 
@@ -19,29 +20,85 @@ from core.engine.clock import day_in
 from core.engine.engine import Engine
 from core.engine.values import to_json
 from core.errors import ValidationFailed
+from core.invoices import InvoiceLine, lines_of_subscription
 from core.quotes import QuoteLine, renewal_line
-from core.subscriptions import RUNNING, Subscription, columns_of, pending_changes
+from core.rules.money import Money
+from core.rules.periods import Period
+from core.subscriptions import RUNNING, Subscription, Trial, columns_of, pending_changes
 
 MOST_YEARS = 10
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Days of a subscription's life. `billed` and `credited` are lines of documents, `to come` those of invoices that are foretold.
+
+    total:    tax included; negative where it is given back; None for days without an amount.
+    formula:  how its net came about; empty where no line says so.
+    document: number of the invoice or credit note.
+    """
+
+    kind: Literal["trial", "billed", "credited", "to come"]
+    period: Period
+    seats: int
+    total: Money | None = None
+    formula: str = ""
+    document: str = ""
 
 
 def timeline(engine: Engine, subscription_id: str, caller: Caller, until: date | None = None) -> dict[str, Any]:
     """The invoices to come of a subscription, up to those of the day `until`; None: for a year from today.
 
     What is due already comes first. Balance and other subscriptions of the account, which share its invoices, are left out.
-    Raises Missing; ValidationFailed for a day that is too far off; what the catalog raises where a change that waits is no longer
-    sold so; TaxUnavailable, PluginFailed.
+    Raises Missing; ValidationFailed for a day that is too far off; TaxUnavailable, PluginFailed.
     """
     subscription = find(engine, Subscription, subscription_id, caller)
+    account, last = _until(engine, subscription, until)
+    invoices = [_foretold(line) for line in lines_to_come(engine, account, subscription, last)]
+    ends_on = _ends_on(subscription, account)
+    return dict(to_json({"subscription": subscription.id, "until": last, "ends_on": ends_on, "invoices": invoices}))
+
+
+def _until(engine: Engine, subscription: Subscription, until: date | None) -> tuple[Account, date]:
     account = engine.db.get(Account, subscription.account)
     assert account is not None
     today = account.today(engine)
     last = until or today + relativedelta(years=1)
     if last > today + relativedelta(years=MOST_YEARS):
         raise ValidationFailed("A timeline reaches {years} years ahead at most: name an earlier day.", pointer="/until", years=MOST_YEARS)
-    invoices = [_foretold(line) for line in lines_to_come(engine, account, subscription, last)]
-    ends_on = _ends_on(subscription, account)
-    return dict(to_json({"subscription": subscription.id, "until": last, "ends_on": ends_on, "invoices": invoices}))
+    return account, last
+
+
+def life_of(engine: Engine, subscription: Subscription, until: date | None = None) -> list[Stretch]:
+    """What was tried, billed and credited of a subscription, in the order in which it was, and what is to come. `until` and errors as
+    for `timeline`."""
+    account, last = _until(engine, subscription, until)
+    past = [_past(line, number, subscription.currency) for line, number in lines_of_subscription(engine, subscription.id)]
+    to_come = [_to_come(item, subscription.currency) for line in lines_to_come(engine, account, subscription, last) for item in line.items]
+    return [*_trial(engine, subscription, past), *past, *to_come]
+
+
+def _trial(engine: Engine, subscription: Subscription, past: list[Stretch]) -> list[Stretch]:
+    """The days of its trial, up to its first bill or its end; empty where it began otherwise."""
+    if subscription.trial_end is not None:
+        return [Stretch("trial", subscription.term.period, subscription.seats)]
+    here = (Trial.account == subscription.account) & (Trial.product == subscription.product) & Trial.ordering.is_null()
+    tried = engine.db.first(Trial.select().where(here)) if past else None
+    if tried is None or past[0].kind != "billed" or tried.started_on >= past[0].period.start:
+        return []
+    return [Stretch("trial", Period(tried.started_on, past[0].period.start), past[0].seats)]
+
+
+def _past(line: InvoiceLine, number: str, currency: str) -> Stretch:
+    steps = line.explanation or [{"formula": ""}]
+    period, total = Period(line.period_start, line.period_end), Money(line.net + line.tax, currency)
+    return Stretch("billed" if line.kind == "charge" else "credited", period, line.seats, total, steps[0]["formula"], number)
+
+
+def _to_come(item: dict[str, Any], currency: str) -> Stretch:
+    period = Period(*map(date.fromisoformat, item["period"].values()))
+    total = Money(item["net"]["amount"] + item["tax"]["amount"], currency)
+    return Stretch("to come", period, item["seats"], total, item["explanation"][0]["formula"])
 
 
 def lines_to_come(engine: Engine, account: Account, subscription: Subscription, until: date) -> Iterator[QuoteLine]:

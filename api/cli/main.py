@@ -19,6 +19,7 @@ from api.cli.payments import payments
 from api.cli.plugins import plugins
 from api.cli.serve import serve
 from api.cli.shop import get_ready
+from api.cli.subscription import subscription
 from api.cli.worker import worker
 from core.engine.engine import Engine
 from core.errors import PuestoError
@@ -86,7 +87,7 @@ def main() -> None:
     """
 
 
-for command in (demo, serve, worker, bill, clock, payments, jobs, keys, plugins, db):
+for command in (demo, serve, worker, bill, clock, payments, subscription, jobs, keys, plugins, db):
     main.add_command(command)
 
 if __name__ == "__main__":

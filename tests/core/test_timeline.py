@@ -7,9 +7,13 @@ import pytest
 from core.access import INTERNAL
 from core.accounts import check_tax_id, set_tax_id
 from core.cancellations import cancel
-from core.errors import Missing, PlanUnavailable, ValidationFailed
+from core.engine.idempotency import KeyedRequest
+from core.errors import Missing, ValidationFailed
 from core.invoices import Invoice, invoice_document
-from core.timeline import timeline
+from core.refunds import refund_order
+from core.subscriptions import Subscription
+from core.timeline import life_of, timeline
+from puesto import eur
 
 
 def foretold(shop, subscription, until=None):
@@ -169,13 +173,17 @@ def test_ten_years_are_foretold_and_no_day_more(shop):
     assert [each.pointer for each in error.value.errors] == ["/until"]
 
 
-def test_a_change_that_waits_for_a_plan_that_is_gone_is_said(shop):
-    subscription = shop.buy("gotoassist-professional", seats=5)
+def test_a_change_that_waits_for_a_plan_that_is_gone_is_held_back_and_the_old_terms_go_on(open_shop):
+    shop = open_shop()
+    subscription = shop.buy("gotoassist-professional", seats=5, token="tok_ok", save=True)
     shop.change(subscription, plan="gotoassist-standard")
-    del shop.engine.products.plans["gotoassist-standard"]
+    later = open_shop(folder=shop.folder, disabled=["gotoassist"])
 
-    with pytest.raises(PlanUnavailable, match="gotoassist-standard"):
-        foretold(shop, subscription)
+    answer = foretold(later, subscription, "2026-06-01")
+    bill_in_time(later, answer)
+
+    assert [each["plan"] for each in answer["invoices"]] == ["gotoassist-professional"] * 3
+    assert as_invoiced(answer) == invoiced(later, "2026-04-01")
 
 
 def test_it_writes_nothing_and_leaves_the_subscription_as_it_is(shop):
@@ -210,3 +218,60 @@ def test_each_further_period_asks_for_the_same(shop, monkeypatch):
         counts.append(asked.count("calculate_tax"))
 
     assert counts == [1, 6, 59]
+
+
+# --- the whole life
+
+
+def written(total):
+    return None if total is None else str(total.decimal())
+
+
+def lived(shop, subscription, until="2026-04-30"):
+    stretches = life_of(shop.engine, shop.refresh(subscription), date.fromisoformat(until))
+    return [(s.kind, f"{s.period.start} {s.period.end}", s.seats, written(s.total), s.formula, s.document) for s in stretches]
+
+
+def test_a_life_has_what_was_billed_what_was_credited_and_what_is_to_come(shop):
+    subscription = shop.buy("gotoassist-professional", seats=5)
+    shop.on("2026-03-11")
+    shop.change(subscription, seats=8)
+
+    assert lived(shop, subscription) == [
+        ("billed", "2026-03-01 2026-04-01", 5, "363.00", "5 x 60.00", "2026-000001"),
+        ("billed", "2026-03-11 2026-04-11", 8, "580.80", "8 x 60.00", "2026-000002"),
+        ("credited", "2026-03-11 2026-04-01", 5, "-245.91", "300.00 x 21/31", "2026-000002"),
+        ("to come", "2026-04-11 2026-05-11", 8, "580.80", "8 x 60.00", ""),
+    ]
+
+
+def test_a_trial_is_drawn_while_it_runs_and_after_it_was_bought(shop):
+    subscription = shop.try_out("gotomeeting-professional", seats=3, token="tok_ok", save=True)
+    running = lived(shop, subscription, "2026-03-20")
+    shop.on("2026-03-11")
+    shop.change(subscription, interval="month")
+
+    assert running == [
+        ("trial", "2026-03-01 2026-03-15", 3, None, "", ""),
+        ("to come", "2026-03-15 2026-04-15", 3, "50.82", "3 x 14.00", ""),
+    ]
+    assert lived(shop, subscription, "2026-03-20") == [
+        ("trial", "2026-03-01 2026-03-11", 3, None, "", ""),
+        ("billed", "2026-03-11 2026-04-11", 3, "50.82", "3 x 14.00", "2026-000001"),
+    ]
+
+
+def test_what_went_back_of_a_line_is_credited_in_a_life(shop):
+    order = shop.order(shop.cart({"mode": "buy", "plan": "gotoassist-professional", "seats": 5, "interval": "month"}))
+    refund_order(shop.engine, order["id"], INTERNAL, amount=eur("36.30"), reason="sorry", request=KeyedRequest("refund", "1", b""))
+    shop.run()
+
+    [subscription] = shop.engine.db.all(Subscription.select())
+    assert lived(shop, subscription, "2026-03-01")[1] == ("credited", "2026-03-01 2026-04-01", 5, "-36.30", "", "CN-2026-000001")
+
+
+def test_a_life_may_be_without_any_bill(shop):
+    subscription = shop.try_out("gotoassist-standard", seats=1)
+    cancelled_now(shop, subscription)
+
+    assert [kind for kind, *_ in lived(shop, subscription)] == ["trial"]
