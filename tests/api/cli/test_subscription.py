@@ -63,6 +63,6 @@ def test_a_terminal_of_eighty_columns_that_knows_no_blocks_has_days_amounts_and_
 
     file.seek(0)
     assert [line for line in file.read().splitlines() if "2026" in line] == [
-        "|2026-03-01 to 2026-03-11 | trial  |     3 |        | ttttt              |",
+        "|2026-03-01 to 2026-03-11 | trial  |     3 |        | ttttt               |",
         "|2026-03-11 to 2026-04-10 | billed |     3 |  50.82 |      ###############|",
     ]
