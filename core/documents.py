@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from core.access import Caller, find
+from core.access import Caller, find, missing
 from core.engine.engine import Engine
 from core.errors import Missing
 from core.invoices import Invoice, invoice_document
@@ -19,10 +19,22 @@ def print_invoice(engine: Engine, invoice_id: str, caller: Caller) -> tuple[str,
     Raises Missing, also where no plugin prints it, and PluginFailed.
     """
     invoice = find(engine, Invoice, invoice_id, caller)
+    return invoice.number, _print(engine, invoice)
+
+
+def print_numbered(engine: Engine, number: str) -> bytes:
+    """The PDF of the document with that number. Raises as `print_invoice` does."""
+    invoice = engine.db.first(Invoice.select().where(Invoice.number == number))
+    if invoice is None:
+        raise missing("invoice", number)
+    return _print(engine, invoice)
+
+
+def _print(engine: Engine, invoice: Invoice) -> bytes:
     pdf: bytes | None = engine.plugins.first("render_invoice", document=issued(engine, invoice), locale=invoice.locale)
     if pdf is None:
         raise Missing("No plugin prints documents: enable one, such as pdf.")
-    return invoice.number, pdf
+    return pdf
 
 
 def issued(engine: Engine, invoice: Invoice) -> dict[str, Any]:

@@ -184,7 +184,7 @@ def read_mail(story: Story) -> None:
     story.tell.scene("Meanwhile, e-mails went out")
     mails = _wait_for_mail(story)
     story.tell.say(f"{len(mails)} of them. As no mail server is set, they are files:")
-    story.tell.rows([(str(mail["To"]), str(mail["Subject"])) for mail in mails.values()])
+    story.tell.rows([(str(mail["To"]), f"{mail['Subject']}{_attached(mail)}") for mail in mails.values()])
     story.tell.say("The first confirmation of a purchase, in the language of its account:")
     confirmations = [mail for name, mail in mails.items() if "purchase_confirmation" in name]
     story.tell.text(_plain_text(confirmations[0]))
@@ -287,6 +287,10 @@ def _wait_for_mail(story: Story) -> dict[str, EmailMessage]:
             time.sleep(0.1)
     parser = BytesParser(policy=policy.default)
     return {file.name: parser.parsebytes(file.read_bytes()) for file in files}
+
+
+def _attached(mail: EmailMessage) -> str:
+    return "".join(f" + {part.get_filename()}" for part in mail.iter_attachments())
 
 
 def _plain_text(mail: EmailMessage) -> str:

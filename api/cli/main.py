@@ -12,6 +12,7 @@ from api.cli.bill import bill
 from api.cli.clock import clock
 from api.cli.database import db
 from api.cli.demo import demo
+from api.cli.invoices import invoice
 from api.cli.jobs import jobs
 from api.cli.keys import keys
 from api.cli.output import Failure
@@ -87,7 +88,7 @@ def main() -> None:
     """
 
 
-for command in (demo, serve, worker, bill, clock, payments, subscription, jobs, keys, plugins, db):
+for command in (demo, serve, worker, bill, clock, payments, subscription, invoice, jobs, keys, plugins, db):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import peewee
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from plugins.notifications.rendering import Renderer
-from puesto import Event, InstantField, PluginContext, Row, SecretField, Tables, hookimpl
+from puesto import Event, InstantField, PluginContext, PluginFailed, Row, SecretField, Tables, hookimpl
 
 # Seconds per step of the conversation; a hook has 60 for all of them.
 SMTP_TIMEOUT = 20
@@ -28,6 +28,8 @@ SMTP_TIMEOUT = 20
 WIRE = policy.SMTP.clone(cte_type="7bit")
 # No quoting, no list, no comment: what a person types as an address.
 ADDRESS = re.compile(r"""[^\s@<>()\[\],;:\\"]+@[^\s@<>()\[\],;:\\"]+""")
+# The document that a kind of message brings along, as the event names it.
+ATTACHED = {"purchase_confirmation": "invoice", "refund": "credit_note"}
 Deliver = Callable[[EmailMessage, str], None]
 
 
@@ -141,6 +143,11 @@ class EmailNotifications:
         self._send(event, "payment_failed", event.data["account"])
 
     @hookimpl
+    def payment_refunded(self, event: Event) -> None:
+        """Tell what goes back, or what need not be paid any more, with the credit note."""
+        self._send(event, "refund", event.data["account"])
+
+    @hookimpl
     def subscription_past_due(self, event: Event) -> None:
         """Where a payment was refused `payment_failed` says so: this is for who has no method."""
         if event.data["order"] is None:
@@ -197,7 +204,16 @@ class EmailNotifications:
         message["Auto-Submitted"] = "auto-generated"
         message.set_content(rendered.text)
         message.add_alternative(rendered.html, subtype="html")
+        if document := event.data.get(ATTACHED.get(kind, "")):
+            self._attach(message, document, locale)
         return message
+
+    def _attach(self, message: EmailMessage, document: dict[str, Any], locale: str) -> None:
+        """The document as a PDF, where a plugin prints it. One that fails, which is logged, does not keep back what has all figures."""
+        with suppress(PluginFailed):
+            pdf = self._context.hooks.render_invoice(document=document, locale=locale)
+            if pdf is not None:
+                message.add_attachment(pdf, maintype="application", subtype="pdf", filename=f"{document['number']}.pdf")
 
 
 def to_folder(folder: Path) -> Deliver:

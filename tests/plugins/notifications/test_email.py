@@ -205,7 +205,9 @@ def plugin(tmp_path, database):
 
     def make(**settings):
         loaded = EmailNotifications.settings_schema().load(settings)
-        clock, hooks, rows = TestClock(NOW, frozen=True), AskHooks(Plugins()), PluginDatabase(database)
+        nobody = Plugins()
+        nobody.finish()
+        clock, hooks, rows = TestClock(NOW, frozen=True), AskHooks(nobody), PluginDatabase(database)
         return EmailNotifications(PluginContext("email", loaded, "sandbox", "http://127.0.0.1:8000", hooks, rows, clock, tmp_path))
 
     return make
@@ -985,6 +987,7 @@ def test_the_plugin_fits_the_hooks_it_implements(plugin):
     plugins.register("email", plugin())
     plugins.finish()
 
-    news = ("order_completed", "past_due_ending", "payment_failed", "payment_method_expiring", "register_tables", "renewal_coming")
-    news += ("seat_assigned", "subscription_cancelled", "subscription_past_due", "subscription_recovered", "trial_ending", "trial_started")
+    news = ("order_completed", "past_due_ending", "payment_failed", "payment_method_expiring", "payment_refunded", "register_tables")
+    news += ("renewal_coming", "seat_assigned", "subscription_cancelled", "subscription_past_due", "subscription_recovered")
+    news += ("trial_ending", "trial_started")
     assert plugins.hooks_of("email") == news

@@ -263,7 +263,7 @@ def test_money_for_an_order_that_was_refunded_waits(shop, command, order, refere
 
     assert f"(nothing is due for {reference} any more)" in said
     assert shop.engine.db.get(Order, order["id"]).status == "refunded"
-    assert stands(shop, order) == ("authorized", 0, None, "paid", 0)
+    assert stands(shop, order) == ("authorized", 0, None, "void", 0)
 
 
 # --- what is asked wrongly
