@@ -31,6 +31,7 @@ class Numbers(Collector):
         yield _labelled("puesto_deliveries_parked", "Deliveries that nobody tries any more.", "plugin", found.parked)
         overdue = "For how long the oldest waiting delivery has been due; 0: none is."
         yield _labelled("puesto_delivery_overdue_seconds", overdue, "plugin", found.overdue)
+        yield GaugeMetricFamily("puesto_subscriptions_past_due", "Subscriptions whose next period could not be paid.", found.past_due)
         yield GaugeMetricFamily("puesto_events_to_fan_out", "Events that are not in the feed yet.", found.events)
         yield GaugeMetricFamily("puesto_payments_open", "Payments that the provider is still asked about.", found.payments)
         yield GaugeMetricFamily("puesto_payment_oldest_seconds", "Age of the oldest open payment; 0: there is none.", found.oldest_payment)

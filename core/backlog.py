@@ -12,6 +12,7 @@ from core.engine.deliveries import PARKED, WAITING, Delivery
 from core.engine.engine import Engine
 from core.engine.events import EventRow
 from core.errors import DatabaseUnavailable
+from core.past_due import count_past_due
 from core.payments import Payment
 from core.stuck import count_stuck
 
@@ -23,6 +24,7 @@ class Backlog:
     stuck:          cases by kind.
     waiting:        deliveries under way by plugin, and overdue: for how long the oldest of a plugin has been due (0: none is).
     parked:         deliveries that nobody tries any more, by plugin.
+    past_due:       subscriptions that could not be renewed for want of a payment.
     events:         written, and not in the feed yet.
     payments:       whose end is not known, or that are still watched; oldest_payment: age of the oldest.
     queue:          tasks that no worker has taken; None: the queue can't be read.
@@ -32,6 +34,7 @@ class Backlog:
     waiting: dict[str, int]
     overdue: dict[str, float]
     parked: dict[str, int]
+    past_due: int
     events: int
     payments: int
     oldest_payment: float
@@ -47,6 +50,7 @@ def measure(engine: Engine) -> Backlog:
         waiting={row.plugin: row.number for row in waiting},
         overdue={row.plugin: _age(engine, row.oldest) for row in waiting},
         parked={row.plugin: row.number for row in _by_plugin(engine, PARKED)},
+        past_due=count_past_due(engine),
         events=engine.db.count(EventRow.select().where(EventRow.position.is_null())),
         payments=number,
         oldest_payment=_age(engine, oldest),

@@ -10,6 +10,7 @@ import re
 from core.access import INTERNAL
 from core.cancellations import cancel
 from core.orders import Order, lines_of
+from core.payment_methods import add_method, save_at_provider
 from core.payments import Refund
 from core.rules.billing_plan import DIRECTIONS
 from puesto import ChangePolicy, Money, Plan, Price, Product, Trial, eur, hookimpl
@@ -57,7 +58,7 @@ class Life:
         return "\n".join(self.told) + "\n"
 
     def billed(self):
-        new = (Order.account == self.account.id) & (Order.id > self.seen)
+        new = (Order.account == self.account.id) & (Order.id > self.seen) & (Order.status == "completed")
         orders = self.shop.engine.db.all(Order.select().where(new).order_by(Order.id))
         for order in orders:
             self.seen = order.id
@@ -72,7 +73,11 @@ class Life:
             yield from (f"credit {name} {written(amount)}" for name in ("used", "left") if (amount := getattr(order, f"credit_{name}")))
 
     def next(self):
-        charge = self.shop.show(self.subscription)["next_charge"]
+        shown = self.shop.show(self.subscription)
+        if unpaid := shown["past_due"]:
+            again = f"tried again on {unpaid['next_try'][:10]}" if unpaid["next_try"] else "not tried again"
+            return f"past due; {again}, ends on {unpaid['ends_at'][:10]}"
+        charge = shown["next_charge"]
         return f"next {written(charge['amount']['amount'])} on {charge['date']}" if charge else "nothing follows"
 
 
@@ -96,9 +101,17 @@ def told_item(item):
         yield f"tax {written(item['net']['amount'])} x {item['rate']} % = {written(item['tax']['amount'])}"
 
 
-@word(r"buy (\d+) seats? of (\w+) by the (month|year)")
-def buy(life, seats, plan, interval):
-    life.subscription = life.shop.buy(plan, seats=int(seats), interval=interval, account=life.account, token="tok_ok", save=True)
+@word(r"buy (\d+) seats? of (\w+) by the (month|year)(, with a card that is refused later)?")
+def buy(life, seats, plan, interval, refused):
+    token = "tok_ok_then_declined" if refused else "tok_ok"
+    life.subscription = life.shop.buy(plan, seats=int(seats), interval=interval, account=life.account, token=token, save=True)
+
+
+@word(r"another card is stored")
+def store(life):
+    saved = save_at_provider(life.shop.engine, life.account.id, INTERNAL, "sandbox", "tok_ok")
+    add_method(life.shop.engine, life.account.id, INTERNAL, "sandbox", saved)
+    life.shop.run()
 
 
 @word(r"try (\d+) seats? of (\w+)")

@@ -37,6 +37,7 @@ def test_where_nothing_is_to_do_the_numbers_are_zero(monitor):
     assert re.fullmatch(r"sandbox \S+", "".join(numbers.pop("puesto_info")))
     assert numbers == {
         "puesto_stuck_cases": NOTHING,
+        "puesto_subscriptions_past_due": 0.0,
         "puesto_events_to_fan_out": 0.0,
         "puesto_payments_open": 0.0,
         "puesto_payment_oldest_seconds": 0.0,

@@ -29,7 +29,7 @@ def later(shop, **time):
 
 
 def test_where_nothing_is_to_do_all_is_zero(shop):
-    assert measure(shop.engine) == Backlog(QUIET, {}, {}, {}, events=0, payments=0, oldest_payment=0.0, queue=0)
+    assert measure(shop.engine) == Backlog(QUIET, {}, {}, {}, past_due=0, events=0, payments=0, oldest_payment=0.0, queue=0)
 
 
 def test_an_event_is_counted_until_its_deliveries_are_made_and_these_until_they_are_done(shop, ear):
@@ -57,6 +57,19 @@ def test_what_is_parked_is_counted_apart_and_as_stuck(shop):
     found = measure(shop.engine)
 
     assert (found.waiting, found.parked, found.stuck) == ({}, {"ear": 1}, QUIET | {"delivery": 1})
+
+
+def test_what_could_not_be_renewed_is_counted_until_it_is_paid_or_ends(shop):
+    shop.order(shop.cart(SEAT))
+    assert measure(shop.engine).past_due == 0
+    later(shop, days=31)
+    shop.run()
+    assert measure(shop.engine).past_due == 1
+
+    later(shop, days=7)
+    shop.run()
+
+    assert measure(shop.engine).past_due == 0
 
 
 def test_payments_are_open_while_the_provider_is_asked_about_them(shop):
@@ -104,6 +117,7 @@ def test_what_is_done_is_not_read(shop, ear, caplog):
 
     partial = ("delivery_due", "delivery_parked", "order_with_problem", "payment_open", "payment_to_ask_about", "refund_open")
     partial += ("refund_to_ask_about", "setback_parked", "event_to_fan_out", "payment_webhook_event_parked")
+    partial += ("subscription_change_held_back",)
     # A difference that is settled is deleted.
     partial += ("capture_open", "dispute_opened", "difference_payment", "sqlite_autoindex_difference")
     assert len(statements) > 15
