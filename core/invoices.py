@@ -18,6 +18,7 @@ from core.accounts import Account, account_document
 from core.engine.clock import day_in
 from core.engine.database import DayField, InstantField, JsonField, Row, refers_to
 from core.engine.engine import Engine
+from core.engine.events import append
 from core.engine.values import new_id, to_json
 from core.hooks.products import text
 from core.payments import FAILED, Payment
@@ -193,7 +194,7 @@ def issue_credit_note(
     credited: Sequence[tuple[InvoiceLine, int, int]],
     kind: Literal["refunded", "reduced", "credit"],
 ) -> Invoice:
-    """Write and number a credit note of an invoice, inside the transaction that records why, for the buyer as the invoice has them.
+    """Write, number and announce a credit note of an invoice, in the transaction that records why, for the buyer as the invoice has them.
 
     credited: (line of the invoice, net, tax) of what is given back.
     kind:     where the amount goes, as `Settlement` has it.
@@ -211,6 +212,10 @@ def issue_credit_note(
     )
     engine.db.insert(note)
     engine.db.insert(*(_credit_line(note, line, net, tax) for line, net, tax in credited))
+    account = engine.db.get(Account, note.account)
+    assert account is not None
+    data = {"account": account_document(account), "credit_note": invoice_document(engine, note)}
+    append(engine, "credit_note.issued", account=account.id, subject=note.order, data=data)
     return note
 
 

@@ -272,8 +272,8 @@ def _credit(engine: Engine, order: Order, payment: Payment, refund: Refund) -> I
     parts = refund.parts
     if parts is None:
         parts = parts_of_amount(engine, order.id, refund.amount) if refund.currency == order.currency else {}
-    unpaid = payment.due_on is not None and not payment.captured
-    note = credit(engine, order.id, refund.id, parts, "reduced" if unpaid else "refunded")
+    owed = payment.due_on is not None and payment.captured + payment.refunded <= payment.amount  # so that nothing had to go back
+    note = credit(engine, order.id, refund.id, parts, "reduced" if owed else "refunded")
     if note is not None:
         engine.db.update(refund, credit_note=note.id)
     return note

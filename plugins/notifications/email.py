@@ -29,7 +29,7 @@ WIRE = policy.SMTP.clone(cte_type="7bit")
 # No quoting, no list, no comment: what a person types as an address.
 ADDRESS = re.compile(r"""[^\s@<>()\[\],;:\\"]+@[^\s@<>()\[\],;:\\"]+""")
 # The document that a kind of message brings along, as the event names it.
-ATTACHED = {"purchase_confirmation": "invoice", "refund": "credit_note"}
+ATTACHED = {"purchase_confirmation": "invoice", "credit_note": "credit_note"}
 Deliver = Callable[[EmailMessage, str], None]
 
 
@@ -143,9 +143,9 @@ class EmailNotifications:
         self._send(event, "payment_failed", event.data["account"])
 
     @hookimpl
-    def payment_refunded(self, event: Event) -> None:
-        """Tell what goes back, or what need not be paid any more, with the credit note."""
-        self._send(event, "refund", event.data["account"])
+    def credit_note_issued(self, event: Event) -> None:
+        """Tell what goes back, need not be paid any more, or is there for later orders."""
+        self._send(event, "credit_note", event.data["account"])
 
     @hookimpl
     def subscription_past_due(self, event: Event) -> None:
@@ -191,8 +191,8 @@ class EmailNotifications:
 
     def _compose(self, event: Event, kind: str, recipient: str) -> EmailMessage:
         """Raises ValueError for a recipient that is not exactly one address."""
-        # An order keeps the locale it was placed in; seats, and what nobody can be charged for, have no order.
-        locale = (event.data.get("order") or event.data["account"])["locale"]
+        # An order and its documents keep the locale it was placed in; seats, and what nobody can be charged for, have no order.
+        locale = (event.data.get("order") or event.data.get("credit_note") or event.data["account"])["locale"]
         rendered = self._renderer.render(kind, locale, event.data)
         message = EmailMessage(policy=WIRE)
         message["Subject"] = rendered.subject

@@ -165,6 +165,7 @@ NEWS = {  # what makes the news, and what is answered although somebody can't be
     "payment_received": (on_terms(500), 200),
     "payment_returned": (on_terms(500, 0), 200),
     "payment_refunded": (lambda scene: scene.client.post(f"/v1/orders/{scene.paid['id']}/refunds", {"reason": "goodwill"}), 201),
+    "credit_note_issued": (lambda scene: scene.client.post(f"/v1/orders/{scene.paid['id']}/refunds", {"reason": "goodwill"}), 201),
     "payment_disputed": (disputed("opened"), 200),
     "payment_dispute_closed": (disputed("lost"), 200),
     "payment_method_expiring": (a_card_near_its_end, 200),

@@ -5,6 +5,7 @@ from email import message_from_bytes, policy
 import pytest
 
 from core.access import INTERNAL, Caller
+from core.cancellations import cancel
 from core.documents import print_invoice
 from core.engine.idempotency import KeyedRequest
 from core.invoices import Invoice
@@ -58,22 +59,24 @@ def test_a_purchase_and_a_renewal_bring_their_invoices(shop):
         (
             "en",
             "Your refund, credit note CN-2026-000001",
-            "Hello Acme, S.L., we have sent €12.10 back to you. It goes back the way it was paid.",
-            "Credit note: CN-2026-000001 Issued on: March 1, 2026 Corrects invoice: 2026-000001 Net: €10.00 VAT: €2.10 Order: ",
+            "Hello Acme, S.L., €12.10 goes back to you. The money takes the way it was paid.",
+            "GoToAssist Remote Support – Standard March 1, 2026 to March 31, 2026 Net: €10.00 VAT: €2.10 Total: €12.10 For your records "
+            "---------------- Credit note: CN-2026-000001 Issued on: March 1, 2026 Corrects invoice: 2026-000001 Order: ",
         ),
         (
             "es",
             "Su reembolso, factura rectificativa CN-2026-000001",
-            "Hola, Acme, S.L.: le hemos devuelto 12,10 €. El dinero vuelve por la misma vía por la que se pagó.",
-            "Factura rectificativa: CN-2026-000001 Fecha de emisión: 1 de marzo de 2026 Rectifica la factura: 2026-000001 "
-            "Base imponible: 10,00 € IVA: 2,10 € Pedido: ",
+            "Hola, Acme, S.L.: le devolvemos 12,10 €. El dinero vuelve por la misma vía por la que se pagó.",
+            "GoToAssist Asistencia remota – Estándar del 1 de marzo de 2026 al 31 de marzo de 2026 Base imponible: 10,00 € IVA: 2,10 € "
+            "Total: 12,10 € Para su archivo --------------- Factura rectificativa: CN-2026-000001 Fecha de emisión: 1 de marzo de 2026 "
+            "Rectifica la factura: 2026-000001 Pedido: ",
         ),
     ],
 )
 def test_a_refund_is_told_with_its_credit_note(shop, locale, subject, said, rows):
     refund(shop, shop.order(shop.cart(SEATS, account=shop.open_account(locale=locale))), eur("12.10"))
 
-    [message] = messages(shop, "refund")
+    [message] = messages(shop, "credit_note")
 
     assert (message["Subject"], message["To"]) == (subject, "billing@acme.example")
     assert said in text(message)
@@ -88,10 +91,31 @@ def test_where_nothing_was_paid_yet_less_is_owed_and_nothing_goes_back(shop):
 
     refund(shop, order, eur("13.56"))
 
-    [message] = messages(shop, "refund")
+    [message] = messages(shop, "credit_note")
     assert message["Subject"] == "Less to pay, credit note CN-2026-000001"
     assert "Hello Acme, S.L., you need not pay €13.56 of your invoice any more." in text(message)
-    assert "sent" not in text(message).split("---")[0]
+    assert "Your purchase order: PO-7" in text(message)
+    assert "back to you" not in text(message)
+
+
+@pytest.mark.parametrize(
+    ("unused", "subject", "said"),
+    [
+        ("refund", "Your refund, credit note CN-2026-000001", "€8.89 goes back to you."),
+        ("credit", "Credit for your account, credit note CN-2026-000001", "your account has €8.89 more credit"),
+    ],
+)
+def test_who_cancels_before_the_end_is_told_what_becomes_of_the_rest(open_shop, unused, subject, said):
+    shop = open_shop(subscriptions={"unused": unused})
+    subscription = shop.buy("gotoassist-standard")
+    shop.on("2026-03-13")
+
+    cancel(shop.engine, subscription.id, INTERNAL, at="now")
+
+    [message] = messages(shop, "credit_note")
+    assert message["Subject"] == subject
+    assert said in text(message)  # 12.00 x 19/31 = 7.35, and 1.54 of VAT
+    assert list(attachments(message)) == ["CN-2026-000001.pdf"]
 
 
 @pytest.mark.parametrize(

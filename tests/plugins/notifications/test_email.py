@@ -987,7 +987,7 @@ def test_the_plugin_fits_the_hooks_it_implements(plugin):
     plugins.register("email", plugin())
     plugins.finish()
 
-    news = ("order_completed", "past_due_ending", "payment_failed", "payment_method_expiring", "payment_refunded", "register_tables")
+    news = ("credit_note_issued", "order_completed", "past_due_ending", "payment_failed", "payment_method_expiring", "register_tables")
     news += ("renewal_coming", "seat_assigned", "subscription_cancelled", "subscription_past_due", "subscription_recovered")
     news += ("trial_ending", "trial_started")
     assert plugins.hooks_of("email") == news
