@@ -140,6 +140,31 @@ def test_it_falls_due_as_the_day_begins_in_the_accounts_zone(shop, zone, before,
     assert len(renewals(shop)) == 1
 
 
+@pytest.mark.parametrize(
+    ("zone", "before", "after"),
+    [
+        # 14 days from 20 March; the clocks of Madrid go forward on the 29th
+        ("Europe/Madrid", "2026-04-02T21:59:59", "2026-04-02T22:00:00"),
+        ("Pacific/Kiritimati", "2026-04-03T09:59:59", "2026-04-03T10:00:00"),  # it was the 21st there
+        ("Pacific/Niue", "2026-04-03T10:59:59", "2026-04-03T11:00:00"),
+    ],
+)
+def test_a_trial_over_a_change_of_the_clocks_becomes_paid_as_its_day_begins(shop, zone, before, after):
+    shop.on("2026-03-20")
+    account = shop.open_account(time_zone=zone)
+    subscription = shop.try_out("gotomeeting-professional", account=account, token="tok_ok", save=True)
+    shop.clock.move_to(datetime.fromisoformat(before).replace(tzinfo=UTC))
+    shop.run()
+    assert renewals(shop) == []
+
+    shop.clock.move_to(datetime.fromisoformat(after).replace(tzinfo=UTC))
+    shop.run()
+
+    begins = account.today(shop.engine).isoformat()
+    assert [order["lines"][0]["period"]["start"] for order in renewals(shop)] == [begins]
+    assert shop.show(subscription)["anchor_day"] == int(begins[-2:]) == (4 if zone == "Pacific/Kiritimati" else 3)
+
+
 def test_a_late_run_catches_up_period_by_period_and_the_anchor_stays(shop):
     shop.on("2027-01-31")
     subscription = buy(shop)

@@ -283,29 +283,44 @@ def ends(on, interval, number):
     return days
 
 
+COMMON = {  # 2027: from January, the month after
+    28: "02-28 03-28 04-28 05-28 06-28 07-28 08-28 09-28 10-28 11-28 12-28 01-28",
+    29: "02-28 03-29 04-29 05-29 06-29 07-29 08-29 09-29 10-29 11-29 12-29 01-29",
+    30: "02-28 03-30 04-30 05-30 06-30 07-30 08-30 09-30 10-30 11-30 12-30 01-30",
+    31: "02-28 03-31 04-30 05-31 06-30 07-31 08-31 09-30 10-31 11-30 12-31 01-31",
+}
+LEAP = {  # 2028
+    28: "02-28 03-28 04-28 05-28 06-28 07-28 08-28 09-28 10-28 11-28 12-28 01-28",
+    29: "02-29 03-29 04-29 05-29 06-29 07-29 08-29 09-29 10-29 11-29 12-29 01-29",
+    30: "02-29 03-30 04-30 05-30 06-30 07-30 08-30 09-30 10-30 11-30 12-30 01-30",
+    31: "02-29 03-31 04-30 05-31 06-30 07-31 08-31 09-30 10-31 11-30 12-31 01-31",
+}
+MONTHS = [(f"{year}-01-{anchor}", dates.split()) for year, table in (("2027", COMMON), ("2028", LEAP)) for anchor, dates in table.items()]
+YEARS = {
+    "2028-02-28": "2029-02-28 2030-02-28 2031-02-28 2032-02-28 2033-02-28",
+    "2028-02-29": "2029-02-28 2030-02-28 2031-02-28 2032-02-29 2033-02-28",
+    "2027-02-28": "2028-02-28 2029-02-28 2030-02-28 2031-02-28 2032-02-28",
+    "2027-01-31": "2028-01-31 2029-01-31 2030-01-31 2031-01-31 2032-01-31",
+    "2027-12-31": "2028-12-31 2029-12-31 2030-12-31 2031-12-31 2032-12-31",
+}
+
+
 @pytest.mark.parametrize(
     ("on", "days"),
     [
-        ("2027-01-28", ["02-28", "03-28", "04-28", "05-28", "06-28", "07-28", "08-28", "09-28", "10-28", "11-28", "12-28", "01-28"]),
-        ("2027-01-29", ["02-28", "03-29", "04-29", "05-29", "06-29", "07-29", "08-29", "09-29", "10-29", "11-29", "12-29", "01-29"]),
-        ("2027-01-30", ["02-28", "03-30", "04-30", "05-30", "06-30", "07-30", "08-30", "09-30", "10-30", "11-30", "12-30", "01-30"]),
-        ("2027-01-31", ["02-28", "03-31", "04-30", "05-31", "06-30", "07-31", "08-31", "09-30", "10-31", "11-30", "12-31", "01-31"]),
-        ("2028-01-28", ["02-28", "03-28", "04-28"]),
-        ("2028-01-29", ["02-29", "03-29", "04-29"]),
-        ("2028-01-30", ["02-29", "03-30", "04-30"]),
-        ("2028-01-31", ["02-29", "03-31", "04-30"]),
-        ("2028-02-29", ["03-29", "04-29", "05-29"]),
+        *MONTHS,
+        ("2028-02-29", ["03-29", "04-29", "05-29"]),  # anchored on the 29th, though it is the month's last
         ("2027-02-28", ["03-28", "04-28", "05-28"]),
+        ("2027-04-30", ["05-30", "06-30", "07-30"]),
     ],
 )
 def test_months_follow_each_other_on_their_anchor_or_on_the_last_day_before_it(on, days):
     assert [f"{day:%m-%d}" for day in ends(date.fromisoformat(on), "month", len(days))] == days
 
 
-def test_years_that_began_on_a_leap_day_come_back_to_it():
-    days = [day.isoformat() for day in ends(date(2028, 2, 29), "year", 5)]
-
-    assert days == ["2029-02-28", "2030-02-28", "2031-02-28", "2032-02-29", "2033-02-28"]
+@pytest.mark.parametrize(("on", "days"), YEARS.items())
+def test_years_come_back_to_the_day_they_began_on_a_leap_day_included(on, days):
+    assert [day.isoformat() for day in ends(date.fromisoformat(on), "year", 5)] == days.split()
 
 
 def test_what_was_put_off_stands_on_the_next_invoice_before_its_own_line(march):
@@ -357,12 +372,18 @@ def test_a_trial_that_is_bought_begins_its_first_period_that_day_and_the_rest_of
     assert billing.life.trial is None
 
 
+def test_what_is_to_hold_after_the_first_period_of_a_trial_that_is_bought_waits():
+    waiting = Deal(MONTHLY, 2)
+
+    assert plan(trial(), date(2026, 3, 25), Change(Deal(MONTHLY, 8), RESTART, waiting)).life.following == waiting
+
+
 @pytest.mark.parametrize(("credit", "amount"), [("unused", "203.23"), ("none", "0.00")])
 def test_an_end_today_gives_the_unused_days_back_or_not(march, credit, amount):
-    billing = plan(march, date(2026, 3, 11), End(credit))
+    billing = plan(replace(march, waiting=Deal(MONTHLY, 2)), date(2026, 3, 11), End(credit))
 
     assert (billing.credit, billing.charge, [line.derivation.days for line in billing.lines]) == (eur(amount), NOTHING, [21])
-    assert (billing.life.ends_on, billing.life.due_on) == (date(2026, 3, 11), None)
+    assert (billing.life.ends_on, billing.life.due_on, billing.life.waiting) == (date(2026, 3, 11), None, None)
 
 
 @pytest.mark.parametrize("day", [date(2026, 3, 25), date(2026, 5, 1)])
