@@ -1,0 +1,188 @@
+"""Random lives of subscriptions over five years: whatever is bought, changed, refused, cancelled and refunded, in any order, and wherever
+the power fails, the books are right; and who does the same again comes to the same documents.
+
+PUESTO_TEST_LIVES=500 lives more of them; PUESTO_TEST_SEED repeats a run; PUESTO_TEST_SHRINK=1 looks for the shortest life that fails.
+"""
+
+import os
+from datetime import timedelta
+from functools import partial
+from itertools import count
+
+import pytest
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+
+from core.hooks.products import UNUSED
+from tests.core.lives_audit import audit, documents, foretold, lives
+from tests.core.random_lives import BEGIN, END, PLANS, Act, World
+
+ZONES = ("Europe/Madrid", "Pacific/Kiritimati", "Pacific/Niue", "America/Santiago")
+COUNTRIES = ("ES", "FI", "US")
+POLICIES = (None, "restart", "prorate", "next_period")
+ACCOUNTS, SEATS = st.integers(0, 1), st.integers(1, 7)
+INTERVALS = st.sampled_from(["month", "year", "year"])
+# Which of those that run, or have run.
+ONES = st.integers(0, 2)
+# How many days later.
+DAYS = st.sampled_from([0, 1, 14, 30, 31, 59, 100, 181, 365])
+# Where the power fails, counted in writes to the disk and calls of the bank; None, mostly: it does not.
+DEATHS = st.sampled_from([None, None, None, *range(1, 13)])
+
+
+class Lives(RuleBasedStateMachine):
+    """Hypothesis draws what happens next. `open_world` comes from the test."""
+
+    open_world = staticmethod(World)
+    # Whether the last audit found nothing.
+    right = False
+
+    @initialize(country=st.sampled_from(COUNTRIES), zone=st.sampled_from(ZONES), plan=st.sampled_from(PLANS), seats=SEATS, every=INTERVALS)
+    def begin(self, country, zone, plan, seats, every):
+        self.world = self.open_world()
+        self.at = BEGIN
+        self.do("open", country=country, zone=zone)
+        self.do("buy", account=0, plan=plan, seats=seats, interval=every, save=True)
+
+    def do(self, name, days=0, dies=None, **what):
+        """After so many days, on the way to which the power may fail too."""
+        self.wait(days, dies)
+        self.right = False
+        self.world.do(Act(self.world.now, name, what), dies)
+        audit(self.world)
+        self.right = True
+
+    def one(self, number):
+        """One that runs, if any does."""
+        rows = self.world.subscriptions
+        running = [index for index, row in enumerate(rows) if row.cancelled_at is None] or list(range(len(rows)))
+        return running[number % len(running)]
+
+    def account(self, number):
+        return number % len(self.world.accounts)
+
+    def teardown(self):
+        if self.right:
+            done_again(self.open_world, self.world)
+
+    # --- what can happen
+
+    @rule(days=DAYS, dies=DEATHS)
+    def wait(self, days, dies):
+        self.right = False
+        since = self.world.now
+        self.at = min(max(self.at, since) + timedelta(days=days), END)
+        said = self.world.foretold(max(self.at, since))
+        self.world.go_to(self.at, dies if days else None)
+        audit(self.world)
+        foretold(self.world, said, since)
+        self.right = True
+
+    @precondition(lambda self: len(self.world.accounts) < 2)
+    @rule(country=st.sampled_from(COUNTRIES), zone=st.sampled_from(ZONES))
+    def open(self, country, zone):
+        self.do("open", country=country, zone=zone)
+
+    @precondition(lambda self: self.world.running < 3)
+    @rule(number=ACCOUNTS, plan=st.sampled_from(PLANS), seats=SEATS, every=INTERVALS, save=st.booleans(), days=DAYS, dies=DEATHS)
+    def buy(self, number, every, **what):
+        self.do("buy", account=self.account(number), interval=every, **what)
+
+    @precondition(lambda self: self.world.running < 3)
+    @rule(number=ACCOUNTS, plan=st.sampled_from(["desk-usual", "chat-one"]), seats=st.integers(1, 3), days=DAYS, dies=DEATHS)
+    def try_out(self, number, **what):
+        self.do("try_out", account=self.account(number), **what)
+
+    @rule(number=ONES, policy=st.sampled_from(POLICIES), seats=SEATS, days=DAYS, dies=DEATHS)
+    def change_seats(self, number, **what):
+        self.do("change", subscription=self.one(number), **what)
+
+    @rule(number=ONES, policy=st.sampled_from(POLICIES), plan=st.sampled_from(PLANS[:3]), seats=SEATS, days=DAYS, dies=DEATHS)
+    def change_plan(self, number, **what):
+        self.do("change", subscription=self.one(number), **what)
+
+    @rule(number=ONES, policy=st.sampled_from(POLICIES), every=INTERVALS, days=DAYS, dies=DEATHS)
+    def change_interval(self, number, every, **what):
+        self.do("change", subscription=self.one(number), interval=every, **what)
+
+    @rule(number=ONES, plan=st.none() | st.sampled_from(PLANS[:3]), seats=SEATS, days=DAYS, dies=DEATHS)
+    def change_in_cart(self, number, **what):
+        self.do("change_in_cart", subscription=self.one(number), **what)
+
+    @rule(number=ONES, days=DAYS, dies=DEATHS)
+    def cancel_later(self, number, **what):
+        self.do("cancel", subscription=self.one(number), at="period_end", **what)
+
+    @rule(number=ONES, unused=st.sampled_from([None, *UNUSED]), days=DAYS, dies=DEATHS)
+    def cancel_now(self, number, **what):
+        self.do("cancel", subscription=self.one(number), at="now", **what)
+
+    @precondition(lambda self: any(row.cancel_at and not row.cancelled_at for row in self.world.subscriptions))
+    @rule(number=ONES, dies=DEATHS)
+    def reactivate(self, number, dies):
+        self.do("reactivate", dies=dies, subscription=self.one(number))
+
+    @rule(number=ACCOUNTS, refusing=st.booleans())
+    def refuse(self, number, refusing):
+        self.do("refuse", account=self.account(number), refusing=refusing)
+
+    @rule(number=ACCOUNTS, dies=DEATHS)
+    def store_card(self, number, dies):
+        self.do("store_card", dies=dies, account=self.account(number))
+
+    @rule(order=st.integers(0, 20), percent=st.sampled_from([1, 33, 50, 100]), dies=DEATHS)
+    def refund(self, order, percent, dies):
+        self.do("refund", dies=dies, order=order, percent=percent)
+
+
+def done_again(open_world, world):
+    """The same acts at the same instants in a fresh world, where the power never fails and time goes on in other steps."""
+    again = open_world()
+    for act in world.acts:
+        while again.now < act.at:
+            again.go_to(min(act.at, again.now + timedelta(days=47)))
+        again.do(act)
+    again.go_to(world.now)
+    assert again.outcomes == world.outcomes
+    assert documents(again) == documents(world)
+    assert lives(again) == lives(world)
+    again.shop.close()
+    world.shop.close()
+
+
+@pytest.fixture
+def open_world(tmp_path, new_shop):
+    """Each world has a folder of its own."""
+    numbers = count()
+
+    def make():
+        folder = tmp_path / f"world{next(numbers)}"
+        folder.mkdir()
+        return World(partial(new_shop, folder))
+
+    return make
+
+
+def live(open_world, examples, steps):
+    machine = type("Lives", (Lives,), {"open_world": staticmethod(open_world)})
+    if "PUESTO_TEST_SEED" in os.environ:
+        machine = seed(int(os.environ["PUESTO_TEST_SEED"]))(machine)
+    phases = [Phase.generate, Phase.shrink] if os.environ.get("PUESTO_TEST_SHRINK") else [Phase.generate]
+    checks = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=examples, stateful_step_count=steps, phases=phases, database=None, deadline=None, suppress_health_check=checks
+        ),
+    )
+
+
+def test_the_books_of_random_lives_are_right(open_world):
+    live(open_world, 4, 6)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_books_of_many_long_random_lives_are_right(open_world):
+    live(open_world, int(os.environ.get("PUESTO_TEST_LIVES", "30")), 25)
