@@ -10,7 +10,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 from api.languages import translate
 from core.carts import MODES
 from core.errors import Message
-from core.quotes import RENEWAL
+from core.quotes import FINAL, RENEWAL
 
 INTERVALS = ("month", "year")
 TAX_CATEGORIES = ("standard", "reverse_charge", "exempt", "out_of_scope")
@@ -105,7 +105,7 @@ class PricedLineOut(Answer):
     """A line of a quote or an order."""
 
     id = fields.String(required=True)
-    mode = Choice(*MODES, RENEWAL)
+    mode = Choice(*MODES, RENEWAL, FINAL)
     product = fields.String(required=True)
     product_name = fields.String(required=True)
     plan = fields.String(required=True)
@@ -122,6 +122,7 @@ class PricedLineOut(Answer):
     tax = Amount()
     total = Amount()
     taxes = fields.List(fields.Nested(TaxPartOut), required=True)
+    put_off = Amount("what goes on the next invoice, tax included; below zero where more is given back than charged")
     next_charge = fields.Nested(NextChargeOut, required=True, allow_none=True)
     explanation = fields.List(fields.Nested(DerivationOut), required=True)
 

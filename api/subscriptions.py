@@ -87,6 +87,7 @@ class SubscriptionOut(Answer):
     trial_end = Day(allow_none=True)
     cancel_at = Day(allow_none=True)
     next_charge = fields.Nested(NextChargeOut, required=True, allow_none=True)
+    put_off = Amount("what goes on the next invoice besides, tax included; below zero where more is given back than charged")
     past_due = fields.Nested(PastDueOut, required=True, allow_none=True)
     unused = fields.Nested(UnusedOut, required=True, allow_none=True)
     pending_changes = fields.List(fields.Nested(PendingChangeOut), required=True)

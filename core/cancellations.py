@@ -12,7 +12,7 @@ from core.balance import post
 from core.credit_notes import Way, credit_net
 from core.engine.clock import FIRST_ZONE, day_in
 from core.engine.engine import Engine
-from core.engine.setbacks import attempt, resting
+from core.engine.setbacks import attempt, resting, was_met
 from core.engine.values import to_json
 from core.errors import TransitionInvalid, ValidationFailed
 from core.hooks.products import Unused
@@ -21,7 +21,7 @@ from core.refunds import payments_for, refund_credit
 from core.rules.derivations import Derivation
 from core.rules.money import Money
 from core.rules.planner import End, plan
-from core.subscriptions import RUNNING, RUNS, Subscription, account_of, check_running, end
+from core.subscriptions import COLLECTING, RUNNING, RUNS, Subscription, account_of, check_running, end
 
 ENDING = "end_subscription"
 
@@ -36,7 +36,8 @@ def cancel(
     reason: str | None = None,
     unused: Unused | None = None,
 ) -> Subscription:
-    """End a subscription `now`, or at the `period_end` (a trial: at its end). While an order of it is being paid, that waits for the order.
+    """End a subscription `now`, or at the `period_end` (a trial: at its end). While an order of it is being paid, that waits for the order;
+    and for the next round of background work where something was put off, which is collected first.
 
     unused: what becomes of the unused days; None: as the plan, or else the setting, has it.
     Raises Missing, PreconditionFailed, Forbidden where one who is not staff says what becomes of them, ValidationFailed where none are
@@ -51,7 +52,7 @@ def cancel(
         subscription = find(engine, Subscription, subscription_id, caller, lock=True, version=version)
         check_running(subscription)
         policy = (unused or _policy(engine, subscription)) if at == "now" else None
-        if policy is not None and subscription.changing is None:
+        if policy is not None and subscription.changing is None and not subscription.put_off:
             engine.db.update(subscription, cancel_reason=reason)
             _end_now(engine, subscription, policy, account_of(engine, subscription).today(engine))
         else:
@@ -160,6 +161,7 @@ def _end_if_due(engine: Engine, subscription_id: str, account_id: str) -> bool:
         subscription = engine.db.lock(Subscription, subscription_id)
         assert subscription is not None
         stays = subscription.status not in RUNNING or subscription.changing is not None
+        stays = stays or (bool(subscription.put_off) and not was_met(engine, COLLECTING, subscription.id))
         if stays or not _ends_by(subscription, account.today(engine)):
             return False
         if subscription.unused is not None and subscription.cancel_at is not None:

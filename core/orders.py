@@ -30,6 +30,7 @@ from core.subscriptions import (
     Subscription,
     announce,
     apply_change,
+    note_collected,
     reserve,
     schedule_change,
     start,
@@ -193,6 +194,9 @@ def _fulfil(engine: Engine, account: Account, line: OrderLine) -> tuple[list[str
     if fulfilment["action"] == "schedule":
         schedule_change(engine, changed, fulfilment)
         return [], changed, {}
+    if fulfilment["action"] == "collect":
+        note_collected(engine, changed)
+        return [], changed, {}
     recovered = ["subscription.recovered"] if changed.status == "past_due" else []
     fit_seats(engine, changed, fulfilment["columns"]["seats"], fulfilment["release"])
     apply_change(engine, changed, fulfilment)
@@ -205,7 +209,8 @@ def _fulfil(engine: Engine, account: Account, line: OrderLine) -> tuple[list[str
 
 
 def _invoice(engine: Engine, order: Order, account: Account, lines: list[OrderLine], payment: Payment | None) -> Invoice | None:
-    items = [(str(line.subscription), order.kind if order.kind == "renewal" else line.id, item) for line in lines for item in line.items]
+    own = {line.id: order.kind if order.kind == "renewal" else line.id for line in lines}
+    items = [(str(line.subscription), item.get("id", own[line.id]), item) for line in lines for item in line.items]
     if not items:
         return None
     due_on = date.fromisoformat(payment.due_on) if payment is not None and payment.due_on else None
@@ -288,7 +293,7 @@ def close_order(engine: Engine, order: Order, status: str, *, tell: Payment | No
     post(engine, order.account, "given_back", order.id, order.credit_used)
     engine.db.execute(Cart.update(status="open", order=None).where(Cart.id == order.cart))
     unreserve(engine, order.cart)
-    if order.kind == "renewal":
+    if order.kind == "renewal" and any(line.fulfilment.get("renews") for line in lines_of(engine, order)):
         _fall_past_due(engine, order)
     if tell is not None:
         account = engine.db.get(Account, order.account)

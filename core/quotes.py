@@ -27,7 +27,6 @@ from core.hooks.tax import LineTax, Party, TaxDecision, TaxLine
 from core.payment_methods import default_method
 from core.providers import Choice, choose_providers
 from core.rules import derivations
-from core.rules.derivations import Derivation
 from core.rules.money import Money, total, zero
 from core.rules.periods import Period
 from core.rules.planner import Billing, Kind, Life, Line, plan
@@ -37,6 +36,7 @@ from core.tax import buyer_of, decide_tax, kept, tax_at
 from core.terms import Terms, bill_terms, renewal_terms
 
 RENEWAL = "renewal"
+FINAL = "final"  # what was put off, collected as the subscription ends
 
 
 @dataclass(frozen=True)
@@ -100,15 +100,23 @@ class _Draft:
     period: Period
 
     @property
-    def charge(self) -> Money:
-        return self.billing.charge if self.billing else zero(self.terms.price.currency)
+    def collects(self) -> bool:
+        """Whether there is an invoice, on which also goes what was put off before."""
+        return self.billing is not None and not self.billing.waits and not self.billing.life.put_off
 
     @property
-    def credit(self) -> Money:
-        return self.billing.credit if self.billing else zero(self.terms.price.currency)
+    def lines(self) -> tuple[Line, ...]:
+        """What is billed now, or put off by this."""
+        return (*self.billing.lines, *self.billing.life.put_off) if self.billing else ()
+
+    @property
+    def earlier(self) -> list[dict[str, Any]]:
+        """What was put off before, as items."""
+        put_off = (self.subscription.put_off if self.subscription else None) or ()
+        return [{**item, "net": Money(**item["net"]), "tax": Money(**item["tax"])} for item in put_off]
 
     def of(self, kind: Kind) -> list[Line]:
-        return [line for line in self.billing.lines if line.kind == kind] if self.billing else []
+        return [line for line in self.lines if line.kind == kind]
 
     def part(self, number: int) -> str:
         """How the tax question names each charge of the line."""
@@ -155,6 +163,15 @@ def quote_renewal(engine: Engine, account: Account, subscriptions: Sequence[Subs
     """
     drafts = [_renewal(engine, each, pending_changes(engine, each), f"/lines/{index}") for index, each in enumerate(subscriptions)]
     return _sum_up(engine, drafts, account, buyer_of(account), on, INTERNAL, [])
+
+
+def quote_final(engine: Engine, account: Account, subscription: Subscription) -> Quote:
+    """What was put off of a subscription that has ended, or is to end today: no renewal will collect it. Raises as `quote_renewal`."""
+    terms = replace(renewal_terms(engine, subscription, [], ""), next_amount=None)
+    line = CartLine(id=new_id("lin"), mode=FINAL, subscription=subscription.id, release=[])
+    today = account.today(engine)
+    draft = _Draft(line, terms, subscription, Billing(today, subscription.life), subscription.term.period)
+    return _sum_up(engine, [draft], account, buyer_of(account), today, INTERNAL, [])
 
 
 def renewal_line(engine: Engine, account: Account, subscription: Subscription, changes: Sequence[SubscriptionChange]) -> QuoteLine:
@@ -267,27 +284,35 @@ def _items(draft: _Draft, taxes: dict[str, LineTax], locale: str) -> list[dict[s
     return items
 
 
+def _sum(items: Sequence[dict[str, Any]], part: str, currency: str, kind: str | None = None) -> Money:
+    """The net or the tax of the items, or of those of a kind."""
+    return total((item[part] for item in items if kind in (None, item["kind"])), currency)
+
+
 def _quote_line(draft: _Draft, taxes: dict[str, LineTax], locale: str) -> QuoteLine:
-    now, following = taxes[draft.part(0)], taxes[f"{draft.line.id}/next"]
-    items = _items(draft, taxes, locale)
-    net, tax = draft.charge - draft.credit, total((item["tax"] for item in items), draft.charge.currency)
-    next_amount = draft.terms.next_amount + following.tax if draft.terms.next_amount is not None else None
+    now, following, currency = taxes[draft.part(0)], taxes[f"{draft.line.id}/next"], draft.terms.price.currency
+    own, earlier = _items(draft, taxes, locale), draft.earlier
+    items, put_off = ([*earlier, *own], []) if draft.collects else ([], [*earlier, *({**item, "id": new_id("poi")} for item in own)])
+    net, tax = _sum(items, "net", currency), _sum(items, "tax", currency)
+    left_over = _sum(put_off, "net", currency) + _sum(put_off, "tax", currency)
+    next_amount = draft.terms.next_amount + following.tax + left_over if draft.terms.next_amount is not None else None
     document = {
         **_names(draft, locale),
         "period": draft.period,
         "unit_amount": _unit_amount(draft.terms),
-        "subtotal": draft.charge,
-        "discount": zero(net.currency),
-        "credit": draft.credit,
+        "subtotal": _sum(items, "net", currency, "charge"),
+        "discount": zero(currency),
+        "credit": -_sum(items, "net", currency, "credit"),
         "net": net,
         "tax": tax,
         "total": net + tax,
         "taxes": _tax_parts(items, now),
+        "put_off": left_over,
         "next_charge": {"date": draft.period.end, "amount": next_amount} if next_amount is not None else None,
-        "explanation": _explain(draft, items),
+        "explanation": _explain(draft, items or own),
     }
     shown = to_json(document)
-    fulfilment = _fulfilment(draft, kept(now), next_amount.amount if next_amount is not None else None)
+    fulfilment = _fulfilment(draft, kept(now), next_amount.amount if next_amount is not None else None, put_off)
     return QuoteLine(shown, net, tax, to_json(fulfilment), tuple(to_json(items)), draft.terms.needs_method)
 
 
@@ -342,21 +367,23 @@ def _tax_parts(items: Sequence[dict[str, Any]], now: LineTax) -> list[dict[str, 
     return [{"rate": rate, "amount": amount, "category": category, "reason": reason} for (rate, category, reason), amount in shown.items()]
 
 
-def _explain(draft: _Draft, items: Sequence[dict[str, Any]]) -> list[Derivation]:
-    """How every amount of the line came about: the billing, then the tax."""
-    billed = [line.derivation for line in draft.billing.lines] if draft.billing else []
-    return billed + [step for item in items for step in item["explanation"] if step.rule == "tax"]
+def _explain(draft: _Draft, items: Sequence[dict[str, Any]]) -> list[Any]:
+    """How every amount of the line came about: the billing, then the tax. What was put off before comes first."""
+    before = [item["explanation"][0] for item in items if "id" in item]
+    return [*before, *(line.derivation for line in draft.lines), *(item["explanation"][1] for item in items)]
 
 
-def _fulfilment(draft: _Draft, tax: dict[str, Any], next_amount: int | None) -> dict[str, Any]:
+def _fulfilment(draft: _Draft, tax: dict[str, Any], next_amount: int | None, put_off: Sequence[dict[str, Any]]) -> dict[str, Any]:
     terms, subscription, billing = draft.terms, draft.subscription, draft.billing
     if subscription is None:
         return {"action": "start", "columns": {**_sold(terms), "tax": tax, "next_charge": next_amount, **_running(draft)}}
+    if draft.line.mode == FINAL:
+        return {"action": "collect"}
     change = {"changed": terms.changed, "release": draft.line.release or []}
     if billing is not None and billing.waits:
         when = {"effective_on": billing.effective_on, "policy": terms.policy, "next_charge": next_amount}
         return {"action": "schedule", **change, **when}
-    columns = {**_sold(terms), "tax": tax, "next_charge": next_amount, **(_running(draft) if billing else {})}
+    columns = {**_sold(terms), "tax": tax, "next_charge": next_amount, "put_off": put_off or None, **(_running(draft) if billing else {})}
     before = {name: getattr(subscription, name) for name in CHANGEABLE}
     starts = subscription.trial_end is not None and not terms.trial
     done = {"columns": columns, "before": before, "starts": starts, "renews": draft.line.mode == RENEWAL, "held_back": terms.held_back}
@@ -420,7 +447,7 @@ def _figures(quote: Quote) -> dict[str, Any]:
     figures["currency"] = quote.total.currency
     for index, line in enumerate(quote.lines):
         document = line.document
-        for name in ("id", "mode", "plan", "interval", "seats", "subscription", "period", "taxes", "next_charge"):
+        for name in ("id", "mode", "plan", "interval", "seats", "subscription", "period", "taxes", "next_charge", "put_off"):
             figures[f"lines/{index}/{name}"] = document[name]
         for name in ("subtotal", "discount", "credit", "net", "tax", "total"):
             figures[f"lines/{index}/{name}"] = document[name]["amount"]

@@ -174,6 +174,11 @@ def _place(
         for subscription in due:
             _go_unpaid(engine, subscription)
         return None
+    return write_renewal(engine, account, quote, choice, last)
+
+
+def write_renewal(engine: Engine, account: Account, quote: Quote, choice: PaymentChoice | None, last: Payment | None) -> Order:
+    """The order of what falls due, completed where nothing has to be paid; inside a transaction."""
     purchase_order = granted_under(engine, last) if choice is not None and choice.payment_method is None else None
     order_id, by = new_id("ord"), INTERNAL.id
     order = write_order(engine, order_id, None, account, quote, kind="renewal", purchase_order=purchase_order, placed_by=by)

@@ -13,6 +13,7 @@ from core.catalog import price_from_document
 from core.engine.database import DayField, InstantField, JsonField, Row, refers_to
 from core.engine.engine import Engine
 from core.engine.events import append
+from core.engine.setbacks import forget
 from core.engine.values import new_id, to_json
 from core.errors import TransitionInvalid
 from core.hooks.products import text
@@ -22,6 +23,7 @@ from core.rules.planner import Deal, Life, Term
 
 RUNNING = ("trialing", "active", "past_due")
 DAYS = ("period_start", "period_end", "trial_end")
+COLLECTING = "collect_put_off"
 CHANGEABLE = ("plan", "seats", "interval")
 
 
@@ -35,6 +37,7 @@ class Subscription(Row):
     changing: what is being paid and will change it, as `Order.cart` names it; nothing else may change it meanwhile.
     retry_at: when what is past due is tried again; None: when a payment method is stored, or by hand.
     reminded_for: the end of the period of which its account was told that it comes; None: of none yet.
+    put_off:  lines that go on its next invoice, as its order will have them in `OrderLine.items`, each with an `id`; None: there are none.
     unused:   of one that is cancelled before its period's end: {policy} while an order holds that up, and then what became of the rest.
     """
 
@@ -66,6 +69,7 @@ class Subscription(Row):
     cancel_at = DayField(null=True)
     cancel_reason = peewee.CharField(max_length=500, null=True)
     unused = JsonField(null=True)
+    put_off = JsonField(null=True)
     changing = peewee.CharField(max_length=40, null=True)
     retry_at = InstantField(null=True)
     reminded_for = DayField(null=True)
@@ -95,6 +99,9 @@ Subscription.add_index(Subscription.index(Subscription.retry_at, name="subscript
 Subscription.add_index(Subscription.index(Subscription.changing, name="subscription_changing").where(Subscription.changing.is_null(False)))
 
 
+# What goes on a next invoice.
+PUT_OFF = Subscription.put_off.is_null(False)
+Subscription.add_index(Subscription.index(Subscription.id, name="subscription_put_off").where(PUT_OFF))
 RUNS = Subscription.cancelled_at.is_null()
 # Trials, and what is paid by the year, whose account was not told yet that this period ends.
 TO_REMIND_OF = (
@@ -223,6 +230,9 @@ def reserve(engine: Engine, account: Account, cart: str, fulfilment: dict[str, A
 
     Raises TransitionInvalid where a subscription has been cancelled, or another order has begun to change it, since it was quoted.
     """
+    if fulfilment["action"] == "collect":
+        engine.db.execute(Subscription.update(changing=cart).where(Subscription.id == subscription_id))
+        return
     if fulfilment["action"] == "start":
         if fulfilment["columns"]["status"] == "trialing":
             product = fulfilment["columns"]["product"]
@@ -253,6 +263,7 @@ def start(engine: Engine, account: str, fulfilment: dict[str, Any]) -> Subscript
         cancel_at=None,
         cancel_reason=None,
         unused=None,
+        put_off=None,
         changing=None,
         retry_at=None,
         version=1,
@@ -297,6 +308,12 @@ def schedule_change(engine: Engine, subscription: Subscription, fulfilment: dict
     )
     engine.db.insert(change)
     engine.db.update(subscription, changing=None, next_charge=fulfilment["next_charge"], version=subscription.version + 1)
+
+
+def note_collected(engine: Engine, subscription: Subscription) -> None:
+    """What was put off is on an invoice now, and the subscription may end, if it has not."""
+    forget(engine, COLLECTING, subscription.id)
+    engine.db.update(subscription, changing=None, put_off=None, version=subscription.version + 1)
 
 
 def _supersede(engine: Engine, subscription: Subscription, changed: dict[str, Any]) -> None:
@@ -369,6 +386,7 @@ def subscription_document(engine: Engine, subscription: Subscription, locale: st
         "currency": subscription.currency,
         "current_period": to_json(subscription.term.period),
         "next_charge": _next_charge(subscription),
+        "put_off": to_json(put_off_of(subscription)),
         "past_due": _past_due_document(engine, subscription) if subscription.status == "past_due" else None,
         "unused": subscription.unused if subscription.status == "cancelled" else None,
         "pending_changes": [change_document(change) for change in pending_changes(engine, subscription)],
@@ -378,6 +396,12 @@ def subscription_document(engine: Engine, subscription: Subscription, locale: st
 def pending_changes(engine: Engine, subscription: Subscription) -> list[SubscriptionChange]:
     """The changes that wait for the period's end, in the order in which they were ordered."""
     return engine.db.having(SubscriptionChange.subscription, subscription.id)
+
+
+def put_off_of(subscription: Subscription) -> Money:
+    """What goes on its next invoice, tax included; below zero where more is given back than charged."""
+    amounts = (item[part]["amount"] for item in subscription.put_off or () for part in ("net", "tax"))
+    return Money(sum(amounts), subscription.currency)
 
 
 def _next_charge(subscription: Subscription) -> dict[str, Any] | None:

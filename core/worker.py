@@ -20,6 +20,7 @@ from core.past_due import end_past_due, warn_past_due
 from core.payment_webhooks import WAITING as UNREAD
 from core.payment_webhooks import PaymentWebhookEvent, apply_events, report, sweep_events
 from core.payments import Payment, Refund
+from core.put_off import collect_put_off
 from core.reconciliation import reconcile_due
 from core.recovery import recover
 from core.reminders import next_reminder as next_charge_reminder
@@ -31,6 +32,7 @@ from core.subscriptions import RUNS, PastDue, Subscription
 DUE: dict[Work, tuple[Due, ...]] = {
     apply_events: (at(PaymentWebhookEvent.next_at, UNREAD),),
     recover: (at(Payment.ask_at), at(Capture.ask_at), at(Refund.ask_at)),
+    collect_put_off: (on(Subscription.cancel_at, RUNS), at(Setback.next_at)),
     end_due: (on(Subscription.cancel_at, RUNS), on(Subscription.trial_end, RUNS), at(Setback.next_at)),
     renew_due: (on(Subscription.period_end, RUNS), at(Subscription.retry_at)),
     end_past_due: (at(PastDue.ends_at),),

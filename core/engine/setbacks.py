@@ -92,6 +92,16 @@ def attempt_together(
     return done
 
 
+def forget(engine: Engine, work: str, subject: str) -> None:
+    """It was done by somebody else."""
+    engine.db.execute(Setback.delete().where((Setback.work == work) & (Setback.subject == subject)))
+
+
+def was_met(engine: Engine, work: str, subject: str) -> bool:
+    """Whether it was tried, and failed."""
+    return engine.db.first(Setback.select().where((Setback.work == work) & (Setback.subject == subject))) is not None
+
+
 def retry(engine: Engine, setback_id: str | None = None) -> int:
     """Put what is parked (one, or all) back to work; how many."""
     query = Setback.update(next_at=engine.clock.now(), tries=0).where(Setback.next_at.is_null())

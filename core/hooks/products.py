@@ -82,7 +82,10 @@ class Plan:
         for direction in self.changes:
             if direction not in DIRECTIONS:
                 raise ValueError(f"plan {self.id}: a change has the direction {', '.join(DIRECTIONS)}, not {direction!r}")
-            self.policy(direction)
+            if self.policy(direction).puts_off and direction == "interval":
+                raise ValueError(
+                    f"plan {self.id}: another interval begins a period, which is collected as it begins, not on the next invoice"
+                )
 
     def price(self, interval: Interval, currency: str) -> Price | None:
         """The price in that interval and currency; None where the plan is not sold so."""

@@ -18,7 +18,7 @@ class ChangePolicy:
     effective: from today, or from the next billing date.
     anchor:    `move` begins a new whole period today, which becomes the billing date; `keep` stays in the running period.
     credit:    whether the unused days of the running period are credited.
-    collect:   whether the difference is due now or goes on the next invoice.
+    collect:   whether the difference is due now or goes on the next invoice. What waits for the next billing date is collected then.
     """
 
     name: str
@@ -28,8 +28,13 @@ class ChangePolicy:
     collect: Literal["now", "next_invoice"]
 
     def __post_init__(self) -> None:
-        if self.effective == "now" and self.collect == "next_invoice":
-            raise ValueError(f"policy {self.name!r}: a change that takes effect now is collected now")
+        if self.puts_off and self.anchor == "move":
+            raise ValueError(f"policy {self.name!r}: a period that begins now is collected now")
+
+    @property
+    def puts_off(self) -> bool:
+        """Whether a change takes effect now, and what it costs or gives back goes on the next invoice."""
+        return self.effective == "now" and self.collect == "next_invoice"
 
 
 RESTART = ChangePolicy("restart", "now", "move", "unused", "now")

@@ -166,7 +166,18 @@ def plan(life: Life, on: date, event: Change | End | None = None) -> Billing:
     else:
         billing = _follow(life, life.term, on)
     _check_days(life, billing, on, event)
-    return billing if billing.waits else _collect(life, billing)
+    if billing.waits:
+        return billing
+    return _put_off(life, billing) if isinstance(event, Change) and _puts_off(life, event) else _collect(life, billing)
+
+
+def _puts_off(life: Life, change: Change) -> bool:
+    return life.term is not None and change.policy.puts_off and change.deal.interval == life.deal.interval
+
+
+def _put_off(life: Life, billing: Billing) -> Billing:
+    """With nothing to collect until there is an invoice."""
+    return replace(billing, life=replace(billing.life, put_off=(*life.put_off, *billing.lines)), lines=())
 
 
 def _collect(life: Life, billing: Billing) -> Billing:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from fractions import Fraction
+from itertools import product
 
 import pytest
 from hypothesis import given
@@ -332,6 +333,30 @@ def test_what_was_put_off_stands_on_the_next_invoice_before_its_own_line(march):
     assert billing.life.put_off == ()
 
 
+LATER = ChangePolicy("later", "now", "keep", "unused", "next_invoice")
+
+
+def test_a_change_whose_cost_is_put_off_bills_nothing_until_the_next_invoice(march):
+    billing = change(march, MONTHLY, 8, LATER, date(2026, 3, 11))
+
+    assert (billing.effective_on, billing.waits, billing.lines) == (date(2026, 3, 11), False, ())
+    assert (billing.life.deal.seats, billing.life.term.period) == (8, march.term.period)
+    credit, charge = billing.life.put_off
+    assert (credit.kind, credit.amount, charge.kind, charge.amount) == ("credit", eur("203.23"), "charge", eur("325.16"))  # x 21/31
+    second = change(billing.life, MONTHLY, 9, LATER, date(2026, 3, 21))
+    assert [line.amount for line in second.life.put_off] == [eur("203.23"), eur("325.16"), eur("170.32"), eur("191.61")]  # x 11/31
+    renewed = plan(second.life, date(2026, 4, 1))
+    assert ([*renewed.lines[:4]], renewed.lines[4].amount) == ([*second.life.put_off], eur("540.00"))
+
+
+def test_another_interval_is_collected_at_once_with_what_was_put_off(march):
+    life = change(march, MONTHLY, 8, LATER, date(2026, 3, 11)).life
+
+    billing = change(life, YEARLY, 8, LATER, date(2026, 3, 11))
+
+    assert (billing.lines[:2], len(billing.lines), billing.life.put_off) == (life.put_off, 4, ())
+
+
 def test_a_change_that_waits_leaves_what_was_put_off_for_the_next_invoice(march):
     late = Line("charge", Period(date(2026, 3, 11), date(2026, 4, 1)), 3, whole("3 x 10.00", "30.00"))
 
@@ -534,13 +559,9 @@ def test_every_amount_follows_from_its_derivation(subscription, seats, policy):
         assert step.rounding == ("none" if exact.denominator == 1 else "half_away_from_zero")
 
 
-POLICIES = st.builds(
-    ChangePolicy,
-    st.just("drawn"),
-    st.sampled_from(["now", "period_end"]),
-    st.sampled_from(["move", "keep"]),
-    st.sampled_from(["unused", "none"]),
-    st.just("now"),
+SWITCHES = product(("now", "period_end"), ("move", "keep"), ("unused", "none"), ("now", "next_invoice"))
+POLICIES = st.sampled_from(
+    [ChangePolicy("drawn", *each) for each in SWITCHES if (each[0], each[1], each[3]) != ("now", "move", "next_invoice")]
 )
 HAPPENINGS = st.lists(st.tuples(st.integers(0, 500), UNITS, INTERVALS, SEATS, POLICIES), max_size=12)
 
@@ -564,6 +585,7 @@ def test_over_any_life_each_day_is_paid_for_once_and_its_lines_sum_to_what_the_d
         lines.extend(billing.lines)
         life = billing.life
     come(day + timedelta(days=rest))
+    lines.extend(life.put_off)
 
     paid = Counter()
     for line in lines:

@@ -3,7 +3,7 @@
 import pytest
 
 from core.rules.billing_plan import DIRECTIONS, direction_of
-from puesto import ChangePolicy
+from puesto import ChangePolicy, Plan, Price, eur
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,14 @@ def test_interval_outweighs_plan_and_plan_outweighs_seats(seats, tiers, interval
     assert direction is None or direction in DIRECTIONS
 
 
-def test_a_change_that_takes_effect_now_is_not_collected_later():
-    with pytest.raises(ValueError, match="policy 'odd': a change that takes effect now is collected now"):
-        ChangePolicy("odd", "now", "keep", "unused", "next_invoice")
+def test_a_period_that_begins_now_is_not_collected_later():
+    with pytest.raises(ValueError, match="policy 'odd': a period that begins now is collected now"):
+        ChangePolicy("odd", "now", "move", "unused", "next_invoice")
+
+
+def test_another_interval_is_not_collected_later():
+    later, prices = ChangePolicy("later", "now", "keep", "unused", "next_invoice"), [Price.per_seat("month", eur("1.00"))]
+
+    with pytest.raises(ValueError, match="plan club: another interval begins a period"):
+        Plan("club", {"en": "Club"}, 1, prices, changes={"interval": later})
+    assert Plan("club", {"en": "Club"}, 1, prices, changes={"seats_up": later}).policy("seats_up").puts_off
