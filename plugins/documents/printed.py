@@ -11,7 +11,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from babel import Locale
 from babel.dates import format_date
@@ -77,7 +77,8 @@ class _Page:
         if document["due_on"]:
             facts.append([_("Due date"), self.day(document["due_on"])])
         for each in document.get("corrects", []):  # Directive 2006/112/EC, art. 219
-            facts.append([_("Corrects invoice"), _("{number} of {day}").format(number=each["number"], day=self.day(each["issued_on"]))])
+            day = self.day(each["issued_on"], style="medium")
+            facts.append([_("Corrects invoice"), _("{number} of {day}").format(number=each["number"], day=day)])
         if document["purchase_order"]:
             facts.append([_("Your purchase order"), document["purchase_order"]])
         return facts
@@ -105,14 +106,14 @@ class _Page:
     def _line(self, line: Mapping[str, Any]) -> dict[str, Any]:
         _, period = self._, line["period"]
         details = [_("{first} to {last}").format(first=self.day(period["start"]), last=self.day(period["end"], less=1))]
-        if line["kind"] == "credit":
+        if line["kind"] == "credit" and self.document.get("credits") is None:
             details.append(_("Credit for unused time"))
         steps = line.get("prices") or []
         plain = len(steps) == 1 and steps[0]["included"] is None
         if steps and not plain:
             details.append(" + ".join(map(self._step, steps)))
         if steps and abs(line["net"]["amount"]) < sum(each["count"] * each["unit_amount"]["amount"] for each in steps):
-            details.append(_("Part of the price of a year") if line["interval"] == "year" else _("Part of the price of a month"))
+            details.append(self._part(line))
         return {
             "description": line["description"],
             "details": details,
@@ -121,6 +122,14 @@ class _Page:
             "tax": self.percent(line["rate"]),
             "net": self.money(line["net"]),
         }
+
+    def _part(self, line: Mapping[str, Any]) -> str:
+        """That it is not the price of a whole interval: how many days of it, where the line tells."""
+        _ = self._
+        for step in line.get("explanation") or []:
+            if step["days"] is not None:
+                return _("{days} of {whole} days").format(days=step["days"], whole=step["denominator"])
+        return _("Part of the price of a year") if line["interval"] == "year" else _("Part of the price of a month")
 
     def _unit(self, line: Mapping[str, Any], steps: list[Any]) -> str:
         words = self._("{price} / year") if line["interval"] == "year" else self._("{price} / month")
@@ -200,8 +209,8 @@ class _Page:
     def minor(self, amount: int) -> str:
         return Money(amount, self.document["currency"]).format(str(self.locale))
 
-    def day(self, iso: str, less: int = 0) -> str:
-        return format_date(date.fromisoformat(iso) - timedelta(days=less), "long", self.locale)
+    def day(self, iso: str, less: int = 0, style: Literal["long", "medium"] = "long") -> str:
+        return format_date(date.fromisoformat(iso) - timedelta(days=less), style, self.locale)
 
     def percent(self, rate: str) -> str:
         return format_percent(Decimal(rate) / 100, locale=self.locale, decimal_quantization=False)
