@@ -26,7 +26,7 @@ from api.schemas import (
     PeriodOut,
     paged,
 )
-from core import cancellations, seats, subscriptions
+from core import cancellations, pauses, seats, subscriptions
 from core.access import find
 from core.hooks.products import UNUSED
 from core.timeline import timeline
@@ -86,6 +86,8 @@ class SubscriptionOut(Answer):
     anchor_day = fields.Integer(required=True)
     trial_end = Day(allow_none=True)
     cancel_at = Day(allow_none=True)
+    pause_at = Day(allow_none=True)
+    paused_on = Day(allow_none=True)
     next_charge = fields.Nested(NextChargeOut, required=True, allow_none=True)
     put_off = Amount("what goes on the next invoice besides, tax included; below zero where more is given back than charged")
     past_due = fields.Nested(PastDueOut, required=True, allow_none=True)
@@ -99,6 +101,13 @@ class Cancel(Schema):
     at = fields.String(load_default="period_end", validate=validate.OneOf(["period_end", "now"]))
     reason = fields.String(load_default=None, validate=validate.Length(max=500))
     unused = fields.String(load_default=None, allow_none=True, validate=validate.OneOf(UNUSED))
+
+
+class Pause(Schema):
+    """Body of POST /v1/subscriptions/{subscription}/pause."""
+
+    at = fields.String(load_default="period_end", validate=validate.OneOf(["period_end", "now"]))
+    reason = fields.String(load_default=None, validate=validate.Length(max=500))
 
 
 class SeatOut(Answer):
@@ -208,6 +217,30 @@ def get_timeline(query, subscription_id):
     The invoices to come if nothing else happens, up to a day within ten years.
     """
     return timeline(engine(), subscription_id, caller(), query["until"])
+
+
+@blueprint.post("/subscriptions/<subscription_id>/pause")
+@needs("checkout")
+@blueprint.arguments(Pause, required=False)
+@blueprint.response(200, SubscriptionOut)
+@guarded
+@keyed()
+def pause_subscription(body, subscription_id, version):
+    """Pause a subscription, at its period's end or now.
+
+    Access and billing stop, and what is left of its term is kept.
+    """
+    return shown(pauses.pause(engine(), subscription_id, caller(), version, **body))
+
+
+@blueprint.post("/subscriptions/<subscription_id>/resume")
+@needs("checkout")
+@blueprint.response(200, SubscriptionOut)
+@guarded
+@keyed()
+def resume_subscription(subscription_id, version):
+    """Go on with a paused subscription, or take back a pause that waits for the period's end."""
+    return shown(pauses.resume(engine(), subscription_id, caller(), version))
 
 
 @blueprint.get("/subscriptions/<subscription_id>/seats")

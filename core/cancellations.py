@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from functools import partial
 from typing import Any
 
@@ -37,7 +37,8 @@ def cancel(
     unused: Unused | None = None,
 ) -> Subscription:
     """End a subscription `now`, or at the `period_end` (a trial: at its end). While an order of it is being paid, that waits for the order;
-    and for the next round of background work where something was put off, which is collected first.
+    and for the next round of background work where something was put off, which is collected first. While it is paused, the end of its
+    term does not come before it goes on.
 
     unused: what becomes of the unused days; None: as the plan, or else the setting, has it.
     Raises Missing, PreconditionFailed, Forbidden where one who is not staff says what becomes of them, ValidationFailed where none are
@@ -50,14 +51,20 @@ def cancel(
     with engine.db.transaction():
         lock_account(engine, find(engine, Subscription, subscription_id, caller).account)
         subscription = find(engine, Subscription, subscription_id, caller, lock=True, version=version)
-        check_running(subscription)
-        policy = (unused or _policy(engine, subscription)) if at == "now" else None
+        if subscription.status != "paused":
+            check_running(subscription)
+        policy = (unused or _policy(engine, subscription)) if at == "now" or _used_up(subscription) else None
         if policy is not None and subscription.changing is None and not subscription.put_off:
             engine.db.update(subscription, cancel_reason=reason)
-            _end_now(engine, subscription, policy, account_of(engine, subscription).today(engine))
+            _end_now(engine, subscription, policy, subscription.paused_on or account_of(engine, subscription).today(engine))
         else:
             _wait(engine, subscription, policy, reason)
     return subscription
+
+
+def _used_up(subscription: Subscription) -> bool:
+    """Whether it was paused at the end of its term: nothing is left whose end could be waited for."""
+    return subscription.paused_on is not None and subscription.paused_on >= subscription.period_end
 
 
 def _policy(engine: Engine, subscription: Subscription) -> Unused:
@@ -72,10 +79,10 @@ def _wait(engine: Engine, subscription: Subscription, policy: Unused | None, rea
 
     Where nothing would be given back, what that order pays for is used up first: nobody is charged and gets nothing.
     """
-    waits = policy in (None, "none")
+    waits = policy is None or (policy == "none" and subscription.status != "paused")
     ends_on = subscription.period_end if waits else account_of(engine, subscription).today(engine)
     unused = None if waits else {"policy": policy}
-    engine.db.update(subscription, cancel_at=ends_on, cancel_reason=reason, unused=unused, version=subscription.version + 1)
+    engine.db.update(subscription, cancel_at=ends_on, cancel_reason=reason, unused=unused, pause_at=None, version=subscription.version + 1)
 
 
 def reactivate(engine: Engine, subscription_id: str, caller: Caller, version: int | None = None) -> Subscription:
@@ -85,7 +92,7 @@ def reactivate(engine: Engine, subscription_id: str, caller: Caller, version: in
     """
     with engine.db.transaction():
         subscription = find(engine, Subscription, subscription_id, caller, lock=True, version=version)
-        if subscription.status not in RUNNING or subscription.cancel_at is None:
+        if subscription.status == "cancelled" or subscription.cancel_at is None:
             raise TransitionInvalid("The subscription is {status} and no cancellation waits.", status=subscription.status)
         engine.db.update(subscription, cancel_at=None, cancel_reason=None, unused=None, version=subscription.version + 1)
     return subscription
@@ -98,7 +105,7 @@ def _end_now(engine: Engine, subscription: Subscription, policy: Unused, on: dat
     """End it; what was paid for the days from `on` is given back as the policy says."""
     ended = plan(subscription.life, max(on, subscription.period_start), End("none" if policy == "none" else "unused"))
     unused = next((line.derivation for line in ended.lines if line.kind == "credit" and line.amount), None)
-    line = charged_line(engine, subscription.id, subscription.period_end)
+    line = charged_line(engine, subscription.id, subscription.period_end - timedelta(days=subscription.moved))
     if line is None or unused is None:
         end(engine, subscription, _outcome(policy, subscription))
     else:
@@ -142,9 +149,10 @@ def end_due(engine: Engine) -> int:
     """
     now = engine.clock.now()
     latest = day_in(now, FIRST_ZONE)
+    running = RUNS & ((Subscription.status != "paused") | Subscription.unused.is_null(False))
     over = (Subscription.cancel_at <= latest) | (Subscription.trial_end <= latest)
     query = Subscription.select(Subscription, Account.time_zone).join(Account)
-    found: list[Any] = engine.db.all(query.where(RUNS & Subscription.changing.is_null() & over).objects())
+    found: list[Any] = engine.db.all(query.where(running & Subscription.changing.is_null() & over).objects())
     later = resting(engine, ENDING)
     due = [row for row in found if _ends_by(row, day_in(now, row.time_zone)) and row.id not in later]
     return sum(attempt(engine, ENDING, row.id, row.account, partial(_end_if_due, engine, row.id, row.account)) for row in due[:500])
@@ -160,12 +168,13 @@ def _end_if_due(engine: Engine, subscription_id: str, account_id: str) -> bool:
         account = lock_account(engine, account_id)
         subscription = engine.db.lock(Subscription, subscription_id)
         assert subscription is not None
-        stays = subscription.status not in RUNNING or subscription.changing is not None
+        halted = subscription.status not in RUNNING and subscription.unused is None
+        stays = halted or subscription.status == "cancelled" or subscription.changing is not None
         stays = stays or (bool(subscription.put_off) and not was_met(engine, COLLECTING, subscription.id))
         if stays or not _ends_by(subscription, account.today(engine)):
             return False
         if subscription.unused is not None and subscription.cancel_at is not None:
-            _end_now(engine, subscription, subscription.unused["policy"], subscription.cancel_at)
+            _end_now(engine, subscription, subscription.unused["policy"], subscription.paused_on or subscription.cancel_at)
         else:
             end(engine, subscription)
         return True

@@ -19,7 +19,8 @@ from core.engine.engine import Engine
 from core.engine.setbacks import attempt, resting
 from core.engine.values import new_id, to_json
 from core.hooks.subscriptions import FailedAttempt, PastDueView, RetrySchedule
-from core.subscriptions import RUNS, PastDue, Subscription, announce, end
+from core.pauses import begin_pause
+from core.subscriptions import RUNS, PastDue, Subscription, account_of, announce, end
 
 log = logging.getLogger("puesto.renewals")
 ENDING = "end_past_due"
@@ -153,8 +154,11 @@ def _end(engine: Engine, account: str, subscription_id: str) -> bool:
             return False
         if subscription.retry_at is not None and subscription.retry_at <= now:
             return False
-        log.info("subscription %s has been past due since %s and ends unpaid", subscription.id, row.since)
-        end(engine, subscription, cause="unpaid")
+        log.info("subscription %s has been past due since %s: %s", subscription.id, row.since, row.then)
+        if row.then == "pause":
+            begin_pause(engine, subscription, account_of(engine, subscription).today(engine))
+        else:
+            end(engine, subscription, cause="unpaid")
         return True
 
 

@@ -18,7 +18,8 @@ def remind_of_charges(engine: Engine, limit: int = 500) -> None:
     now = engine.clock.now()
     for status, days in _ahead(engine):
         near = Subscription.period_end.between(day_in(now, LAST_ZONE), day_in(now, FIRST_ZONE) + timedelta(days=days))
-        goes_on = (Subscription.status == status) & Subscription.cancel_at.is_null() & Subscription.changing.is_null()
+        goes_on = (Subscription.status == status) & Subscription.changing.is_null()
+        goes_on &= Subscription.cancel_at.is_null() & Subscription.pause_at.is_null()
         query = Subscription.select(Subscription.id, Subscription.account).where(TO_REMIND_OF & near & goes_on)
         for found in engine.db.all(query.order_by(Subscription.period_end).limit(limit)):
             _remind(engine, found.account, found.id, status, days)
@@ -39,7 +40,7 @@ def _remind(engine: Engine, account_id: str, subscription_id: str, status: str, 
         subscription = engine.db.lock(Subscription, subscription_id)
         assert subscription is not None
         start, end = subscription.term.period.start, subscription.term.period.end
-        goes_on = subscription.status == status and subscription.cancel_at is None and subscription.changing is None
+        goes_on = subscription.status == status and subscription.ends_on is None and subscription.changing is None
         near = _first_day(start, end, days) <= account.today(engine) < end
         if not (goes_on and near) or subscription.reminded_for == end:
             return

@@ -54,6 +54,7 @@ def due_accounts(engine: Engine, until: date | None = None) -> list[str]:
     fallen = Subscription.status.in_(("active", "trialing")) | (Subscription.retry_at <= now)
     running = Subscription.cancelled_at.is_null() & (Subscription.period_end <= latest)
     goes_on = Subscription.changing.is_null() & Subscription.cancel_at.is_null() & Subscription.next_charge.is_null(False)
+    goes_on &= Subscription.pause_at.is_null()
     rows: list[Any] = engine.db.all(query.where(running & goes_on & fallen).order_by(Subscription.period_end).limit(MOST_ROWS).objects())
     later = resting(engine, RENEWING)
     due = [row.account for row in rows if row.period_end <= _last_day(day_in(now, row.time_zone), until) and row.account not in later]
@@ -129,7 +130,8 @@ def _due(engine: Engine, accounts: Sequence[Account], until: date | None) -> dic
 
 def _is_due(engine: Engine, subscription: Subscription) -> bool:
     again = subscription.retry_at is not None and subscription.retry_at <= engine.clock.now()
-    goes_on = subscription.next_charge is not None and subscription.cancel_at is None and subscription.changing is None
+    waits = (subscription.cancel_at, subscription.pause_at, subscription.changing)
+    goes_on = subscription.next_charge is not None and waits == (None, None, None)
     return goes_on and (subscription.status in ("active", "trialing") or again)
 
 

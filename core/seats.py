@@ -175,7 +175,7 @@ def check_entitlement(engine: Engine, user_id: str, product: str, caller: Caller
 
 def _subscriptions_of(user_id: str, product: str) -> Any:
     """What the user's account has or had of the product, the highest plan first, and which seat the user has of it."""
-    columns = [getattr(Subscription, name) for name in ("plan", "features", "status", "trial_end", "cancel_at", "next_charge")]
+    columns = [getattr(Subscription, name) for name in ("plan", "features", "status", "trial_end", "cancel_at", "pause_at", "next_charge")]
     columns += [Subscription.id.alias("subscription"), SEAT, PastDue.access_until]
     theirs = User.select(User.account, Account.time_zone, Account.locale, *columns)
     of_product = (Subscription.account == User.account) & (Subscription.product == product)
@@ -196,12 +196,16 @@ def _entitlement(row: Any, now: datetime) -> Entitlement:
 def _reason(subscription: Any, has_seat: bool, now: datetime) -> str:
     today = day_in(now, subscription.time_zone)
     goes_on = subscription.status == "trialing" and subscription.next_charge is not None
+    if subscription.status == "paused":
+        return "paused"
     if subscription.trial_end is not None and subscription.trial_end <= today and not goes_on:
         return "trial_ended"
     if subscription.status not in RUNNING:
         return str(subscription.status)
     if subscription.cancel_at is not None and subscription.cancel_at <= today:
         return "cancelled"
+    if subscription.pause_at is not None and subscription.pause_at <= today:
+        return "paused"
     if subscription.access_until is not None and subscription.access_until <= now:
         return "past_due"
     return "seat_assigned" if has_seat else "no_seat"

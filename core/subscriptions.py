@@ -38,6 +38,8 @@ class Subscription(Row):
     retry_at: when what is past due is tried again; None: when a payment method is stored, or by hand.
     reminded_for: the end of the period of which its account was told that it comes; None: of none yet.
     put_off:  lines that go on its next invoice, as its order will have them in `OrderLine.items`, each with an `id`; None: there are none.
+    pause_at: the day on which it is to be paused; paused_on: the first day of the pause that it is in.
+    moved:    by how many days pauses have moved the running period since it was charged.
     unused:   of one that is cancelled before its period's end: {policy} while an order holds that up, and then what became of the rest.
     """
 
@@ -70,6 +72,10 @@ class Subscription(Row):
     cancel_reason = peewee.CharField(max_length=500, null=True)
     unused = JsonField(null=True)
     put_off = JsonField(null=True)
+    pause_at = DayField(null=True)
+    pause_reason = peewee.CharField(max_length=500, null=True)
+    paused_on = DayField(null=True)
+    moved = peewee.IntegerField(default=0)
     changing = peewee.CharField(max_length=40, null=True)
     retry_at = InstantField(null=True)
     reminded_for = DayField(null=True)
@@ -86,14 +92,20 @@ class Subscription(Row):
 
     @property
     def life(self) -> Life:
-        """As the planner sees it, without the changes that wait."""
+        """As the planner sees it, without the changes that wait. Nothing follows the term while it is paused, or about to be."""
         deal = Deal(price_from_document(self.price), self.seats)
         if self.trial_end is not None:
-            return Life(deal, trial=self.term.period, ends_on=self.cancel_at)
-        return Life(deal, self.term, ends_on=self.cancel_at)
+            return Life(deal, trial=self.term.period, ends_on=self.ends_on)
+        return Life(deal, self.term, ends_on=self.ends_on)
+
+    @property
+    def ends_on(self) -> date | None:
+        """The day from which on nothing is billed; None: it goes on. A pause keeps off what follows the term."""
+        day: date | None = self.period_end if self.status == "paused" else self.cancel_at or self.pause_at
+        return day
 
 
-for _day in (Subscription.period_end, Subscription.cancel_at, Subscription.trial_end):
+for _day in (Subscription.period_end, Subscription.cancel_at, Subscription.trial_end, Subscription.pause_at):
     Subscription.add_index(Subscription.index(_day, name=f"subscription_{_day.name}").where(Subscription.cancelled_at.is_null()))
 Subscription.add_index(Subscription.index(Subscription.retry_at, name="subscription_retry_at").where(Subscription.retry_at.is_null(False)))
 Subscription.add_index(Subscription.index(Subscription.changing, name="subscription_changing").where(Subscription.changing.is_null(False)))
@@ -264,6 +276,10 @@ def start(engine: Engine, account: str, fulfilment: dict[str, Any]) -> Subscript
         cancel_reason=None,
         unused=None,
         put_off=None,
+        pause_at=None,
+        pause_reason=None,
+        paused_on=None,
+        moved=0,
         changing=None,
         retry_at=None,
         version=1,
@@ -280,11 +296,13 @@ def start(engine: Engine, account: str, fulfilment: dict[str, Any]) -> Subscript
 
 def apply_change(engine: Engine, subscription: Subscription, fulfilment: dict[str, Any]) -> None:
     """Change a subscription now, in the transaction that completes the order. What waits for the period's end goes on waiting for it,
-    and so does a cancellation that came while the order was being paid."""
-    _forget_past_due(engine, subscription)
+    and so does a pause, and a cancellation that came while the order was being paid."""
+    forget_past_due(engine, subscription)
     columns = columns_of(fulfilment)
-    if subscription.cancel_at is not None and subscription.unused is None:
-        columns["cancel_at"] = columns.get("period_end", subscription.period_end)
+    if "period_end" in columns:
+        columns["moved"] = 0
+        waits = {"cancel_at": subscription.unused is None, "pause_at": True}
+        columns |= {day: columns["period_end"] for day, at_end in waits.items() if at_end and getattr(subscription, day) is not None}
     engine.db.update(subscription, changing=None, retry_at=None, version=subscription.version + 1, **columns)
     _supersede(engine, subscription, fulfilment["changed"])
     if problem := fulfilment.get("held_back"):
@@ -339,14 +357,14 @@ def end(engine: Engine, subscription: Subscription, unused: dict[str, Any] | Non
     unused: what became of the rest of its period, for `Subscription.unused`. cause: `unpaid`; None: it was to end.
     """
     now = engine.clock.now()
-    _forget_past_due(engine, subscription)
+    forget_past_due(engine, subscription)
     engine.db.execute(SubscriptionChange.delete().where(SubscriptionChange.subscription == subscription.id))
-    ended = {"status": "cancelled", "cancelled_at": now, "next_charge": None, "retry_at": None, "unused": unused}
+    ended = {"status": "cancelled", "cancelled_at": now, "next_charge": None, "retry_at": None, "pause_at": None, "unused": unused}
     engine.db.update(subscription, **ended, version=subscription.version + 1)
     announce(engine, "subscription.cancelled", subscription, {"cause": cause})
 
 
-def _forget_past_due(engine: Engine, subscription: Subscription) -> None:
+def forget_past_due(engine: Engine, subscription: Subscription) -> None:
     if subscription.status == "past_due":
         engine.db.execute(PastDue.delete().where(PastDue.subscription == subscription.id))
 
@@ -378,9 +396,10 @@ def find_subscription(engine: Engine, subscription_id: str, account: str, pointe
 
 def subscription_document(engine: Engine, subscription: Subscription, locale: str) -> dict[str, Any]:
     """The subscription as the API, events and messages show it; names in `locale`."""
-    same = ("id", "account", "product", "plan", "seats", "seats_assigned", "interval", "status", "anchor_day", "trial_end", "cancel_at")
+    same = ("id", "account", "product", "plan", "seats", "seats_assigned", "interval", "status", "anchor_day")
+    days = ("trial_end", "cancel_at", "pause_at", "paused_on")
     return {
-        **{name: to_json(getattr(subscription, name)) for name in same},
+        **{name: to_json(getattr(subscription, name)) for name in (*same, *days)},
         "product_name": text(subscription.product_name, locale),
         "plan_name": text(subscription.plan_name, locale),
         "currency": subscription.currency,
@@ -406,7 +425,7 @@ def put_off_of(subscription: Subscription) -> Money:
 
 def _next_charge(subscription: Subscription) -> dict[str, Any] | None:
     """When and how much; None where nothing follows."""
-    if subscription.next_charge is None or subscription.cancel_at is not None:
+    if subscription.next_charge is None or subscription.ends_on is not None:
         return None
     amount = Money(subscription.next_charge, subscription.currency)
     return {"date": to_json(subscription.period_end), "amount": to_json(amount)}

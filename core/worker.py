@@ -17,6 +17,7 @@ from core.engine.jobs import Work
 from core.engine.setbacks import Setback
 from core.expiries import next_reminder, remind_of_expiries
 from core.past_due import end_past_due, warn_past_due
+from core.pauses import pause_due
 from core.payment_webhooks import WAITING as UNREAD
 from core.payment_webhooks import PaymentWebhookEvent, apply_events, report, sweep_events
 from core.payments import Payment, Refund
@@ -34,6 +35,7 @@ DUE: dict[Work, tuple[Due, ...]] = {
     recover: (at(Payment.ask_at), at(Capture.ask_at), at(Refund.ask_at)),
     collect_put_off: (on(Subscription.cancel_at, RUNS), at(Setback.next_at)),
     end_due: (on(Subscription.cancel_at, RUNS), on(Subscription.trial_end, RUNS), at(Setback.next_at)),
+    pause_due: (on(Subscription.pause_at, RUNS),),
     renew_due: (on(Subscription.period_end, RUNS), at(Subscription.retry_at)),
     end_past_due: (at(PastDue.ends_at),),
     warn_past_due: (at(PastDue.warn_at),),

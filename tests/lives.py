@@ -10,6 +10,7 @@ import re
 from core.access import INTERNAL
 from core.cancellations import cancel
 from core.orders import Order, lines_of
+from core.pauses import pause, resume
 from core.payment_methods import add_method, save_at_provider
 from core.payments import Refund
 from core.rules.billing_plan import DIRECTIONS
@@ -148,3 +149,13 @@ def cancel_now(life, policy):
     refunded = sum(life.shop.engine.db.get(Refund, refund).amount for refund in ended["refunds"])
     balance = life.shop.refresh(life.account).balance
     life.news.append(f"refunded {written(refunded)}, balance {written(balance)}")
+
+
+@word(r"pause (now|at the period's end)")
+def pause_it(life, when):
+    pause(life.shop.engine, life.subscription.id, INTERNAL, at="now" if when == "now" else "period_end")
+
+
+@word(r"resume")
+def resume_it(life):
+    resume(life.shop.engine, life.subscription.id, INTERNAL)

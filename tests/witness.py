@@ -29,6 +29,7 @@ class Witness:
     trial_started = subscription_started = subscription_changed = subscription_cancelled = order_completed
     trial_ending = renewal_coming = order_completed
     subscription_renewed = subscription_past_due = past_due_ending = subscription_recovered = order_completed
+    subscription_paused = subscription_resumed = order_completed
     seat_assigned = seat_released = payment_method_expiring = credit_note_issued = order_completed
 
 

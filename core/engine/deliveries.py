@@ -37,6 +37,8 @@ PROVISIONING = {
     "trial.started": "grant",
     "subscription.started": "grant",
     "subscription.changed": "change",
+    "subscription.paused": "change",
+    "subscription.resumed": "change",
     "subscription.cancelled": "revoke",
 }
 
@@ -224,7 +226,7 @@ def _provisioning(event: Event) -> ProvisioningRequest:
         subscription=subscription["id"],
         product=subscription["product"],
         plan=subscription["plan"],
-        seats=0 if action == "revoke" else subscription["seats"],
+        seats=0 if action == "revoke" or event.type == "subscription.paused" else subscription["seats"],
         key=event.id,
     )
 

@@ -137,7 +137,7 @@ class ProvisioningRequest:
     """What a product is asked to do, after commit, until it succeeds.
 
     action: `grant` a new subscription, `change` its seats or plan, `revoke` it.
-    seats:  how many seats it has from now on.
+    seats:  how many seats it has from now on; 0 while it is paused.
     key:    the same for every repetition of this request: use it as an idempotency key.
     """
 

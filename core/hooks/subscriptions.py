@@ -180,6 +180,29 @@ class SubscriptionHooks:
         """
 
     @hookspec(failure="retry", deadline=60.0, network=True)
+    def subscription_paused(self, event: Event) -> None:
+        """A subscription is paused: nobody may use it, and nothing is billed, until it is resumed. Seats stay assigned.
+
+        Called:  from the outbox after commit, once or more often.
+        event:   data {subscription, account, pause: {paused_on, ended_on: null, days_left, reason}}; days_left: of its term, once it
+                 goes on.
+        Returns: nothing.
+        Errors:  raise anything to be called again later.
+        Failure: retry - again with back-off, parked after the last attempt.
+        """
+
+    @hookspec(failure="retry", deadline=60.0, network=True)
+    def subscription_resumed(self, event: Event) -> None:
+        """A paused subscription goes on, with what was left of its term.
+
+        Called:  from the outbox after commit, once or more often.
+        event:   data {subscription, account, pause: {paused_on, ended_on, days, days_left, reason}}; days: by which its term has moved.
+        Returns: nothing.
+        Errors:  raise anything to be called again later.
+        Failure: retry - again with back-off, parked after the last attempt.
+        """
+
+    @hookspec(failure="retry", deadline=60.0, network=True)
     def subscription_cancelled(self, event: Event) -> None:
         """A subscription has ended; nobody may use it any more.
 

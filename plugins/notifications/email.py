@@ -170,6 +170,16 @@ class EmailNotifications:
             self._send(event, "ended_unpaid", event.data["account"])
 
     @hookimpl
+    def subscription_paused(self, event: Event) -> None:
+        """Say since when, and what is kept."""
+        self._send(event, "subscription_paused", event.data["account"])
+
+    @hookimpl
+    def subscription_resumed(self, event: Event) -> None:
+        """Say what is charged next, and when."""
+        self._send(event, "subscription_resumed", event.data["account"])
+
+    @hookimpl
     def payment_method_expiring(self, event: Event) -> None:
         """Say until when, and what to do before."""
         self._send(event, "method_expiring", event.data["account"])

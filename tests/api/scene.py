@@ -143,8 +143,9 @@ class Scene:
 
     def send(self, operation, *, headers=None, **options):
         """The operation, so that it succeeds."""
-        if operation.id == "reactivate_subscription":
-            self.client.post(f"/v1/subscriptions/{self.subscription.id}/cancel", {})
+        before = {"reactivate_subscription": "cancel", "resume_subscription": "pause", "pause_subscription": "reactivate"}.get(operation.id)
+        if before is not None:
+            self.client.post(f"/v1/subscriptions/{self.subscription.id}/{before}", {})
         options.setdefault("json", self.body(operation))
         return self.client.send(
             operation.method,
@@ -179,6 +180,7 @@ BODIES = {
     "void_invoice": lambda scene: {"reason": "ordered twice"},
     "write_off_invoice": lambda scene: {"reason": "insolvent"},
     "cancel_subscription": lambda scene: {"at": "period_end", "reason": "too many seats"},
+    "pause_subscription": lambda scene: {"at": "period_end", "reason": "summer"},
     "assign_seats": lambda scene: {"users": [scene.user.id, scene.shop.add_user(scene.account).id]},
     "move_clock": lambda scene: {"now": LATER},
 }

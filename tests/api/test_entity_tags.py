@@ -26,6 +26,8 @@ READER_OF = {  # the operation that gives the tag which the other one takes
     "drop_change": "get_subscription",
     "cancel_subscription": "get_subscription",
     "reactivate_subscription": "get_subscription",
+    "pause_subscription": "get_subscription",
+    "resume_subscription": "get_subscription",
 }
 BY_ID = {operation.id: operation for operation in operations()}
 
@@ -38,8 +40,9 @@ def scene(client):
 def tag_for(scene, operation):
     """The tag of what the operation changes."""
     path = scene.path(operation)
-    if operation.id == "reactivate_subscription":
-        scene.client.post(path.replace("reactivate", "cancel"), {})
+    for id_, before in (("reactivate_subscription", "cancel"), ("resume_subscription", "pause")):
+        if operation.id == id_:
+            scene.client.post(path.replace(path.rpartition("/")[2], before), {})
     depth = BY_ID[READER_OF[operation.id]].path.count("/") + 1
     return scene.client.get("/".join(path.split("/")[:depth])).headers["ETag"]
 

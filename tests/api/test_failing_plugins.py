@@ -147,6 +147,13 @@ def on_terms(*captured):
     return learn
 
 
+def resumed(scene):
+    """What was paused goes on."""
+    for act in ("pause", "resume"):
+        answer = scene.client.post(f"/v1/subscriptions/{scene.subscription.id}/{act}", {"at": "now"} if act == "pause" else None)
+    return answer
+
+
 AT_START = ("register_products", "register_payment_providers", "register_tables")
 ON_THE_COMMAND_LINE = ("register_commands",)
 CLOSED = {
@@ -178,6 +185,11 @@ NEWS = {  # what makes the news, and what is answered although somebody can't be
     "subscription_past_due": (a_month_later(stored=False), 200),
     "past_due_ending": (warned, 200),
     "subscription_recovered": (paid_after_all, 200),
+    "subscription_paused": (
+        lambda scene: scene.client.post(f"/v1/subscriptions/{scene.subscription.id}/pause", {"at": "now"}),
+        200,
+    ),
+    "subscription_resumed": (resumed, 200),
     "subscription_cancelled": (
         lambda scene: scene.client.post(f"/v1/subscriptions/{scene.subscription.id}/cancel", {"at": "now"}),
         200,

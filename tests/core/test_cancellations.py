@@ -11,12 +11,14 @@ from core.checkout import cancel_order
 from core.engine.idempotency import KeyedRequest
 from core.errors import Forbidden, RefundExceedsPayment, TransitionInvalid, ValidationFailed
 from core.invoices import Invoice, invoice_document
+from core.pauses import pause, pause_due, resume
 from core.payments import Payment, Refund
+from core.put_off import collect_put_off
 from core.recovery import recover
 from core.refunds import refund_order
 from core.renewals import renew_due
 from core.seats import check_entitlement
-from puesto import Plan, Price, Product, RefundResult, eur, hookimpl
+from puesto import ChangePolicy, Plan, Price, Product, RefundResult, eur, hookimpl
 from tests.core.gateway import GatewayPlugin
 from tests.core.racing import at_once
 from tests.core.test_balance import check_sums
@@ -25,12 +27,15 @@ from tests.core.test_subscriptions import change_at_the_bank, confirm
 CONTACT = Caller("usr_1", frozenset(SCOPES) - {"staff"})
 
 
+LATER = {"seats_up": ChangePolicy("later", "now", "keep", "unused", "next_invoice")}
+
+
 class Club:
     """A plan whose unused days are refunded, at 60.00 a seat and month."""
 
     @hookimpl
     def register_products(self):
-        plan = Plan("club-basic", {"en": "Basic"}, 1, [Price.per_seat("month", eur("60.00"))], unused="refund")
+        plan = Plan("club-basic", {"en": "Basic"}, 1, [Price.per_seat("month", eur("60.00"))], changes=LATER, unused="refund")
         return [Product("club", {"en": "Club"}, [plan])]
 
 
@@ -360,6 +365,72 @@ def test_a_cancellation_that_waits_for_an_order_is_taken_back(shop):
 
     shown = shop.show(subscription)
     assert (shown["status"], shown["cancel_at"], shown["unused"], shown["seats"]) == ("active", None, None, 2)
+
+
+# --- while it is paused
+
+
+def test_what_a_pause_has_kept_is_given_back_by_the_term_that_was_paid(shop):
+    subscription = shop.buy("gotoassist-professional", seats=5)  # 300.00 and 63.00 for 31 days
+    shop.on("2026-03-11")
+    pause(shop.engine, subscription.id, INTERNAL, at="now")
+    shop.on("2026-05-20")
+    resume(shop.engine, subscription.id, INTERNAL)
+    shop.on("2026-05-30")
+    pause(shop.engine, subscription.id, INTERNAL, at="now")
+    shop.on("2026-07-01")
+
+    end_now(shop, subscription, unused="credit")
+
+    assert amounts(shop, subscription) == (106_45, 22_35, 128_80)  # 300.00 x 11/31 = 106.4516; 63.00 x 106.45/300.00 = 22.3545
+    assert (unused(shop, subscription)["explanation"][0]["days"], settled(shop)) == (11, True)
+
+
+def test_at_the_end_of_a_paused_term_it_ends_once_that_has_gone_on(shop):
+    subscription = shop.buy("gotoassist-professional")
+    shop.on("2026-03-11")
+    pause(shop.engine, subscription.id, INTERNAL, at="now")
+    at_period_end(shop, subscription)
+    shop.on("2026-04-10")
+    assert (end_due(shop.engine), shop.show(subscription)["status"]) == (0, "paused")
+
+    resume(shop.engine, subscription.id, INTERNAL)
+
+    assert (shop.show(subscription)["status"], shop.show(subscription)["cancel_at"]) == ("active", "2026-05-01")
+    shop.on("2026-05-01")
+    assert (end_due(shop.engine), shop.show(subscription)["status"]) == (1, "cancelled")
+
+
+@pytest.mark.parametrize(("unused", "total"), [("none", 0), ("credit", 98_36)])
+def test_what_was_put_off_is_collected_before_a_paused_one_ends(open_shop, unused, total):
+    shop = open_shop(plugins={"club": Club()})
+    subscription = shop.buy("club-basic", token="tok_ok", save=True)
+    shop.on("2026-03-11")
+    shop.change(subscription, seats=2)  # put off: 81.29 - 40.65, and 17.07 - 8.54 of tax
+    pause(shop.engine, subscription.id, INTERNAL, at="now")
+
+    end_now(shop, subscription, unused=unused)
+    collect_put_off(shop.engine)
+    end_due(shop.engine)
+
+    assert (shop.show(subscription)["status"], unused_total(shop, subscription)) == ("cancelled", total)
+    assert [charge.amount.amount for charge in shop.engine.providers["sandbox"].charges()] == [72_60, 49_17]
+    assert settled(shop)
+
+
+def unused_total(shop, subscription):
+    return amounts(shop, subscription)[2]
+
+
+def test_where_no_day_is_left_it_ends_at_once(shop):
+    subscription = shop.buy("gotoassist-professional")
+    pause(shop.engine, subscription.id, INTERNAL, at="period_end")
+    shop.on("2026-04-01")
+    pause_due(shop.engine)
+
+    at_period_end(shop, subscription)
+
+    assert (shop.show(subscription)["status"], amounts(shop, subscription)) == ("cancelled", (0, 0, 0))
 
 
 # --- at once

@@ -748,6 +748,44 @@ def test_before_a_year_is_renewed_its_account_is_told_what_it_costs_and_how_to_g
     assert all(said in part for part in parts(message))
 
 
+def paused(locale="en", ended_on=None):
+    pause = {"paused_on": "2026-04-11", "ended_on": ended_on, "days_left": 21, "reason": None}
+    charge = {"date": "2026-06-01", "amount": eur(36300)} if ended_on else None
+    subscription = a_trial(status="active" if ended_on else "paused", trial_end=None, next_charge=charge)
+    kind = "subscription.resumed" if ended_on else "subscription.paused"
+    return news(kind, subscription=subscription, account=an_account(locale), pause=pause)
+
+
+@pytest.mark.parametrize(
+    ("locale", "subject", "rows"),
+    [
+        ("en", "Your subscription to Webinar is paused", [("Paused since", "April 11, 2026"), ("Days that are kept", "21")]),
+        ("es", "Su suscripción a Webinar está en pausa", [("En pausa desde", "11 de abril de 2026"), ("Días que se conservan", "21")]),
+    ],
+)
+def test_a_pause_says_since_when_and_what_is_kept(plugin, outbox, locale, subject, rows):
+    plugin().subscription_paused(paused(locale))
+
+    [message] = outbox().values()
+    assert (message["Subject"], message["To"]) == (subject, "billing@acme.example")
+    assert_rows(message, rows)
+
+
+@pytest.mark.parametrize(
+    ("locale", "subject", "rows"),
+    [
+        ("en", "Your subscription to Webinar goes on", [("Resumed on", "May 11, 2026"), ("Next charge on June 1, 2026", "€363.00")]),
+        ("es", "Su suscripción a Webinar continúa", [("Próximo cargo el 1 de junio de 2026", "363,00\xa0€")]),
+    ],
+)
+def test_what_goes_on_says_what_is_charged_next(plugin, outbox, locale, subject, rows):
+    plugin().subscription_resumed(paused(locale, ended_on="2026-05-11"))
+
+    [message] = outbox().values()
+    assert (message["Subject"], message["To"]) == (subject, "billing@acme.example")
+    assert_rows(message, rows)
+
+
 def expiring(locale="en", **method):
     method = {"id": "pm_1", "provider": "sandbox", "brand": "visa", "last4": "4242", "expires": "2026-04", "default": True, **method}
     return news("payment_method.expiring", payment_method=method, valid_until="2026-04-30", account=an_account(locale))
@@ -988,6 +1026,6 @@ def test_the_plugin_fits_the_hooks_it_implements(plugin):
     plugins.finish()
 
     news = ("credit_note_issued", "order_completed", "past_due_ending", "payment_failed", "payment_method_expiring", "register_tables")
-    news += ("renewal_coming", "seat_assigned", "subscription_cancelled", "subscription_past_due", "subscription_recovered")
-    news += ("trial_ending", "trial_started")
+    news += ("renewal_coming", "seat_assigned", "subscription_cancelled", "subscription_past_due", "subscription_paused")
+    news += ("subscription_recovered", "subscription_resumed", "trial_ending", "trial_started")
     assert plugins.hooks_of("email") == news
