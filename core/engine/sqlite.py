@@ -105,7 +105,8 @@ class WriterQueue(FairLock):
 
 
 def _open(path: str) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    # For reading, which is enough for a lock, so that it does not keep a disk from being made read-only.
+    return os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
 
 
 class _Held:

@@ -175,7 +175,7 @@ def test_a_decline_leaves_an_open_cart_and_nothing_else(shop, name, code, retrya
         shop.order(cart, token=name)
 
     assert declined.value.extra == {"decline_code": code, "retryable": retryable}
-    assert written(shop, before) == {"orders": 1, "order_line": 1, "payment": 1, "event": 1, "idempotency_key": 1}
+    assert written(shop, before) == {"orders": 1, "order_line": 1, "payment": 1, "event": 1, "idempotency_key": 1, "balance_entry": 2}
     assert [event["data"]["payment"]["error"]["code"] for event in shop.events("payment.failed")] == [code]
     assert (shop.refresh(cart).status, shop.account.balance) == ("open", 130_68)
     assert charges(shop) == [("captured", 145_20), ("declined", 0)]
