@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import checkout
+from benchmarks import checkout, renewals
 
-ALL = (checkout.main,)
+ALL = (checkout.main, renewals.main)
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, is_dataclass
+from functools import cache
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -135,7 +136,12 @@ def fits(value: object, kind: Any) -> bool:
         return isinstance(value, Mapping) and _is_json(dict(value))
     if not isinstance(value, kind):
         return False
-    return not is_dataclass(kind) or all(fits(getattr(value, name), each) for name, each in get_type_hints(kind).items())
+    return all(fits(getattr(value, name), each) for name, each in _fields(kind).items())
+
+
+@cache
+def _fields(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind) if is_dataclass(kind) else {}
 
 
 def _is_json(value: object) -> bool:

@@ -7,9 +7,10 @@ paid for stands in each line's `fulfilment` and `items`, so that what was shown 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
 from core.access import INTERNAL, Caller
@@ -60,7 +61,6 @@ class Quote:
     """The priced cart. `due_now` is what is paid today after `credit_used`; `credit_left` stays on the account.
 
     tax_decision: what the tax plugin answered, with its trace.
-    seal:         names this quote: hand it back at checkout.
     """
 
     lines: tuple[QuoteLine, ...]
@@ -77,7 +77,11 @@ class Quote:
     issued_at: datetime
     expires_at: datetime
     warnings: tuple[CartWarning, ...] = ()
-    seal: str = field(default="")
+
+    @cached_property
+    def seal(self) -> str:
+        """Names this quote: hand it back at checkout."""
+        return seal(Shown(_figures(self), self.expires_at), self.issued_at)
 
     @property
     def payment_providers(self) -> tuple[str, ...]:
@@ -201,7 +205,7 @@ def _sum_up(
     corporate = account is not None and account.kind == "corporate"
     payable = PayableCart(due - used, buyer.country, corporate, caller.staff, account.id if account else None)
     providers = choose_providers(engine, payable, needs_method=needs_method)
-    quote = Quote(
+    return Quote(
         lines=quoted,
         net=net,
         tax=tax,
@@ -217,7 +221,6 @@ def _sum_up(
         expires_at=now + timedelta(minutes=engine.settings["quote_minutes"]),
         warnings=(*warnings, *map(_skipped, providers.failed)),
     )
-    return _sealed(quote)
 
 
 def _skipped(provider: str) -> CartWarning:
@@ -416,10 +419,6 @@ def _sold(terms: Terms) -> dict[str, Any]:
 
 
 # --- the seal
-
-
-def _sealed(quote: Quote) -> Quote:
-    return replace(quote, seal=seal(Shown(_figures(quote), quote.expires_at), quote.issued_at))
 
 
 def check_seal(quote: Quote, given: str) -> None:

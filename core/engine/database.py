@@ -19,6 +19,7 @@ import peewee
 
 from core.engine import statements
 from core.engine.gathering import Gathering, in_parts
+from core.engine.values import to_json
 from core.errors import DatabaseUnavailable
 
 R = TypeVar("R", bound="Row")
@@ -65,10 +66,10 @@ class DayField(peewee.Field):
 
 
 class JsonField(peewee.TextField):
-    """A JSON document, as text: alike on every database."""
+    """A JSON document, as text: alike on every database. Money, days and the like are written as `to_json` has them."""
 
     def db_value(self, value: Any) -> str | None:
-        return None if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        return None if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=to_json)
 
     def python_value(self, value: str | None) -> Any:
         return None if value is None else json.loads(value)

@@ -57,7 +57,7 @@ def append(engine: Engine, type_: str, *, account: str, subject: str, data: dict
             account=account,
             type=type_,
             subject=subject,
-            data=to_json(data),
+            data=data,
             occurred_at=engine.clock.now(),
             position=None,
         )

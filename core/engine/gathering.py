@@ -38,9 +38,9 @@ class Gathering:
             return [self._rows[key]] if key in (self._held if hold else self._rows) else None
         if hold or field.model in self._unread:
             return None
-        answers = self._answers.setdefault(shape, {})
-        if value not in answers and value in self._made_ids:  # nobody else knows of it
-            answers[value] = [row for row in self._made.get(field.model, ()) if _fits(row, shape, value)]
+        answers = self._answers_of(shape)
+        if value in self._made_ids:  # nobody else knows of it
+            return sorted(answers.get(value, ()), key=lambda row: row._pk)
         return sorted(answers[value], key=lambda row: row._pk) if value in answers else None
 
     def adopt(self, shape: Shape, values: Iterable[Any], rows: Sequence[Any], *, hold: bool) -> list[Any]:
@@ -51,8 +51,14 @@ class Gathering:
             answers: dict[Any, list[Any]] = {value: [] for value in values}
             for row in known:
                 answers[row.__data__[field.name]].append(row)
-            self._answers.setdefault(shape, {}).update(answers)
+            self._answers_of(shape).update(answers)
         return known
+
+    def _answers_of(self, shape: Shape) -> dict[Any, list[Any]]:
+        if shape not in self._answers:
+            self._answers[shape] = {}
+            self._add(shape, self._made.get(shape[0].model, ()))
+        return self._answers[shape]
 
     def _row(self, row: Any, hold: bool) -> Any:
         key = (type(row), row._pk)
@@ -86,8 +92,8 @@ class Gathering:
         field, answers = shape[0], self._answers[shape]
         for row in rows:
             value = row.__data__.get(field.name)
-            if value in answers and _fits(row, shape, value):
-                answers[value].append(row)
+            if (value in answers or value in self._made_ids) and _fits(row, shape, value):
+                answers.setdefault(value, []).append(row)
 
     def update(self, row: Any, changes: dict[str, Any]) -> None:
         model, key = type(row), (type(row), row._pk)

@@ -10,13 +10,16 @@ import logging
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache, partial
 from importlib.metadata import entry_points
 from pathlib import Path
+from queue import SimpleQueue
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -144,6 +147,7 @@ class Plugins:
         # In the order in which they are asked; filled once everything is registered.
         self._implementations: dict[str, list[pluggy.HookImpl]] = {}
         self.names: list[str] = []
+        self._idle: deque[SimpleQueue[Any]] = deque()  # what hands calls to threads that have nothing to do
 
     # --- registering
 
@@ -204,15 +208,34 @@ class Plugins:
         raise plugin_failed(name, hook, f"does not implement {hook}, or is not enabled")
 
     def with_deadline(self, seconds: float, function: Callable[[], T]) -> T:
-        """Run something that may hang, in a thread that is abandoned after `seconds`. Raises DeadlineExceeded, a TimeoutError.
+        """Run something that may hang, in a thread that is left to itself after `seconds`. Raises DeadlineExceeded, a TimeoutError.
 
-        One thread per call: those that hang for ever take nothing from the next. As daemons they let the process end.
+        A thread takes the next call when it is done with one: those that hang for ever take nothing from the others. As daemons they let
+        the process end.
         """
         answer: Future[T] = Future()
-        threading.Thread(target=_settle, args=(answer, function), name="puesto-plugin", daemon=True).start()
-        if not wait([answer], timeout=seconds).done:
-            raise DeadlineExceeded(f"no answer within {seconds:g} s")
+        try:
+            helper = self._idle.pop()
+        except IndexError:
+            helper = self._helper()
+        helper.put((answer, function))
+        try:
+            answer.exception(seconds)
+        except FutureTimeout:
+            raise DeadlineExceeded(f"no answer within {seconds:g} s") from None
         return answer.result()
+
+    def _helper(self) -> SimpleQueue[Any]:
+        """What hands calls to a new thread, and is idle again after each."""
+        calls: SimpleQueue[Any] = SimpleQueue()
+
+        def work() -> None:
+            while True:
+                answer, function = calls.get()
+                _settle(answer, function, partial(self._idle.append, calls))
+
+        threading.Thread(target=work, name="puesto-plugin", daemon=True).start()
+        return calls
 
     def _answers(self, hook: str, arguments: Mapping[str, Any], skipped: list[str]) -> Iterator[tuple[str, Any]]:
         for implementation in self._implementations[hook]:
@@ -268,11 +291,15 @@ def _traced(name: str, call: Callable[[], T]) -> T:
         log.info("%s -> %r in %.1f ms", name, outcome, (time.perf_counter() - began) * 1000)
 
 
-def _settle(answer: Future[T], function: Callable[[], T]) -> None:
+def _settle(answer: Future[T], function: Callable[[], T], done: Callable[[], object]) -> None:
     try:
-        answer.set_result(function())
+        result = function()
     except BaseException as error:  # a thread that ends without a word would keep its caller waiting
+        done()
         answer.set_exception(error)
+    else:
+        done()
+        answer.set_result(result)
 
 
 def plugin_failed(plugin: str, hook: str, problem: str) -> PluginFailed:

@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 from uuid_utils import uuid7
 
 from core.rules.money import Money
 from core.rules.periods import Period
+
+PLAIN = frozenset((str, int, bool, type(None)))
 
 
 def new_id(prefix: str) -> str:
@@ -24,9 +27,19 @@ def instant_text(instant: datetime) -> str:
     return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+@cache
+def _fields(kind: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
+
+
 def to_json(value: Any) -> Any:
     """A value as JSON on the wire, in events and in stored documents: money as {amount, currency}, days as YYYY-MM-DD."""
-    if value is None or isinstance(value, str | int):
+    kind = type(value)
+    if kind in PLAIN:
+        return value
+    if kind is dict:  # most of all that is turned into JSON, and much of it is that already
+        return {str(k): v if type(v) in PLAIN else to_json(v) for k, v in value.items()}
+    if isinstance(value, str | int):
         return value
     if isinstance(value, Money):
         return {"amount": value.amount, "currency": value.currency}
@@ -45,5 +58,5 @@ def to_json(value: Any) -> Any:
     if isinstance(value, set | frozenset):
         return sorted(to_json(v) for v in value)  # alike in every process, since documents are sealed by their hash
     if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: to_json(getattr(value, f.name)) for f in fields(value)}
+        return {name: to_json(getattr(value, name)) for name in _fields(type(value))}
     raise TypeError(f"{type(value).__name__} has no JSON form")

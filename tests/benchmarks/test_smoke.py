@@ -21,3 +21,11 @@ def test_checkout(database):
 
     assert f"| {database} " in printed
     assert printed.count("| floor") >= 1
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_renewals(database):
+    printed = run("benchmarks.renewals", "--database", database, "--size", "30", "--months", "2")
+
+    assert f"| {database} " in printed
+    assert printed.count("| 30 ") == 2
