@@ -6,6 +6,7 @@ from flask import Flask
 
 from api import (
     accounts,
+    arrears,
     carts,
     catalog,
     changes,
@@ -25,7 +26,7 @@ from core.engine.engine import Engine
 from core.worker import equip
 
 LARGEST_BODY = 1_000_000  # bytes
-RESOURCES = (catalog, accounts, carts, orders, subscriptions, changes, invoices, payment_webhooks, operations, metrics, problems)
+RESOURCES = (catalog, accounts, carts, orders, subscriptions, changes, arrears, invoices, payment_webhooks, operations, metrics, problems)
 
 
 def create_app(engine: Engine) -> Flask:

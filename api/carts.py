@@ -240,14 +240,15 @@ def check_out(body, cart_id):
         cart_id,
         caller(),
         quote=body["quote"],
-        payment=_payment(body["payment"]) if "payment" in body else None,
+        payment=payment_choice(body["payment"]) if "payment" in body else None,
         purchase_order=body.get("purchase_order"),
         request=keyed_request(),
     )
     return replayable(answer, answer.body, 201, {"Location": f"/v1/orders/{answer.body['id']}"})
 
 
-def _payment(body: dict[str, Any]) -> PaymentChoice:
+def payment_choice(body: dict[str, Any]) -> PaymentChoice:
+    """What `PaymentIn` has read."""
     return PaymentChoice(**{**body, "fallbacks": tuple(PaymentChoice(**each) for each in body["fallbacks"])})
 
 

@@ -140,7 +140,7 @@ def place_order(
     check_open(engine, cart)
     current = make_quote(engine, cart, lines_of(engine, cart), account, caller)
     check_seal(current, quote)
-    _check_payment(engine, account, current, payment, purchase_order)
+    check_payment(engine, account, current, payment, purchase_order)
     order = write_order(engine, order_id, cart, account, current, purchase_order=purchase_order, placed_by=caller.id)
     if payment is None:
         complete_order(engine, order, None)
@@ -159,7 +159,8 @@ def check_corporate(account: Account, caller: Caller) -> None:
         )
 
 
-def _check_payment(engine: Engine, account: Account, quote: Quote, payment: PaymentChoice | None, purchase_order: str | None) -> None:
+def check_payment(engine: Engine, account: Account, quote: Quote, payment: PaymentChoice | None, purchase_order: str | None) -> None:
+    """Raises Missing or ValidationFailed where a quote can't be paid like that."""
     if payment is None:
         if quote.payment_required:
             raise ValidationFailed("Something is due: say how it is paid.", pointer="/payment")
@@ -178,7 +179,7 @@ def _check_attempt(engine: Engine, quote: Quote, payment: PaymentChoice, purchas
     able = quote.payment_providers if payment.payment_method is None else (*quote.payment_providers, *quote.providers.stored)
     if payment.provider not in able:
         raise ValidationFailed(
-            "This cart can be paid with {able}; not with {provider}.",
+            "This can be paid with {able}; not with {provider}.",
             pointer=f"{at}/provider",
             able=", ".join(able) or "no provider",
             provider=payment.provider[:64],

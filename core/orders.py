@@ -7,7 +7,7 @@ from typing import Any
 
 import peewee
 
-from core.access import Caller, find
+from core.access import INTERNAL, Caller, find
 from core.accounts import Account, account_document, lock_account
 from core.balance import post
 from core.carts import Cart
@@ -283,7 +283,7 @@ def _tell(engine: Engine, order: Order, account: Account, invoice: Invoice | Non
 
 def close_order(engine: Engine, order: Order, status: str, *, tell: Payment | None = None) -> None:
     """End an order that came to nothing (`failed` or `cancelled`): its credit goes back, what it reserved is free, its cart is open;
-    what it was to renew is past due.
+    what it was to renew is past due, unless the buyer has only tried to pay for it.
 
     tell: the payment whose failure subscribers hear of. Called inside the transaction that has locked the account.
     """
@@ -293,7 +293,8 @@ def close_order(engine: Engine, order: Order, status: str, *, tell: Payment | No
     post(engine, order.account, "given_back", order.id, order.credit_used)
     engine.db.execute(Cart.update(status="open", order=None).where(Cart.id == order.cart))
     unreserve(engine, order.cart)
-    if order.kind == "renewal" and any(line.fulfilment.get("renews") for line in lines_of(engine, order)):
+    renews = order.kind == "renewal" and any(line.fulfilment.get("renews") for line in lines_of(engine, order))
+    if renews and order.placed_by == INTERNAL.id:
         _fall_past_due(engine, order)
     if tell is not None:
         account = engine.db.get(Account, order.account)

@@ -219,7 +219,8 @@ def begin_payment(engine: Engine, payment: Payment) -> PaymentResult | None:
     """
     order = engine.db.get(Order, payment.order)
     assert order is not None
-    if order.kind == "purchase" or payment.status not in ("created", "processing"):
+    with_token = order.kind == "purchase" or (payment.method is None and order.placed_by != INTERNAL.id)
+    if with_token or payment.status not in ("created", "processing"):
         return None
     try:
         return _beginning(engine, payment)()
@@ -231,5 +232,6 @@ def _beginning(engine: Engine, payment: Payment) -> Begin:
     """What asks the provider, to be called outside any transaction."""
     order, account = engine.db.get(Order, payment.order), engine.db.get(Account, payment.account)
     assert order is not None and account is not None
+    buyer_is_there = order.kind == "change" or order.placed_by != INTERNAL.id
     words: dict[str, Any] = {"locale": order.locale, "purchase_order": order.purchase_order, "lines": payment_lines(engine, order)}
-    return prepare_at_provider(engine, payment, account, token=None, on_session=order.kind == "change", **words)
+    return prepare_at_provider(engine, payment, account, token=None, on_session=buyer_is_there, **words)

@@ -1,9 +1,12 @@
 """One of everything, made when it is first asked for, and a request of every operation on it."""
 
 import re
+from datetime import timedelta
 from functools import cached_property
 
 from core.accounts import Account
+from core.past_due import fall_past_due
+from puesto import FailedAttempt
 
 SEAT = {"mode": "buy", "plan": "gotomeeting-professional", "interval": "month", "seats": 5}
 WEBINAR = {"mode": "buy", "plan": "gotowebinar-standard", "interval": "month", "seats": 3}
@@ -50,6 +53,15 @@ class Scene:
         path = f"/v1/subscriptions/{self.subscription.id}"
         self.client.post(f"{path}/changes", {"seats": 3})
         return self.client.get(path).json["pending_changes"][0]["id"]
+
+    @cached_property
+    def unpaid(self):
+        """One whose period ends today, past due."""
+        subscription, engine = self.shop.buy("gotoassist-standard", account=self.account), self.shop.engine
+        engine.db.update(subscription, period_start=subscription.period_start - timedelta(days=28), period_end=subscription.period_start)
+        with engine.db.transaction():
+            fall_past_due(engine, subscription.id, FailedAttempt(engine.clock.now(), "card_declined"))
+        return subscription
 
     @cached_property
     def invoice(self):
@@ -120,7 +132,7 @@ class Scene:
             "cart_id": lambda: cart["id"],
             "line_id": lambda: cart["lines"][0]["id"],
             "order_id": lambda: self.order(operation)["id"],
-            "subscription_id": lambda: self.subscription.id,
+            "subscription_id": lambda: (self.unpaid if operation.id == "pay_past_due" else self.subscription).id,
             "change_id": lambda: self.pending_change,
             "invoice_id": lambda: getattr(self, OF_INVOICES.get(operation.id, "invoice")),
             "product_id": lambda: "gotomeeting",
@@ -177,6 +189,7 @@ BODIES = {
     "refund_order": lambda scene: {"amount": ONE_EURO, "reason": "goodwill"},
     "preview_change": lambda scene: {"seats": 8},
     "change_subscription": lambda scene: {"seats": 4},  # at the period's end: nothing is due
+    "pay_past_due": lambda scene: {"payment": CARD},
     "void_invoice": lambda scene: {"reason": "ordered twice"},
     "write_off_invoice": lambda scene: {"reason": "insolvent"},
     "cancel_subscription": lambda scene: {"at": "period_end", "reason": "too many seats"},

@@ -65,7 +65,7 @@ def test_a_stored_method_of_it_can_not_be_charged(scene):
 
     assert quote["payment_providers"] == []
     assert problem(refused) == (422, "validation-failed", "/payment/provider")
-    assert refused.json["errors"][0]["detail"] == "This cart can be paid with no provider; not with sandbox."
+    assert refused.json["errors"][0]["detail"] == "This can be paid with no provider; not with sandbox."
 
 
 def test_a_stored_method_of_it_can_be_forgotten(scene):

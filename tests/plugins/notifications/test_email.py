@@ -583,7 +583,7 @@ def refused_again(locale="en", **changes):
 
 NEXT = {
     "en": {
-        "again": "The same payment method is charged again on April 12, 2026.",
+        "again": "The stored payment method is charged again on April 12, 2026.",
         "never": "This payment method is not charged again.",
         "ends": "If nothing has been paid by April 18, 2026, your subscription ends.",
         "pauses": "If nothing has been paid by April 18, 2026, your subscription is paused.",
@@ -592,7 +592,7 @@ NEXT = {
         "shut": "The product can't be used until it is paid.",
     },
     "es": {
-        "again": "El 12 de abril de 2026 volveremos a cargarlo en la misma forma de pago.",
+        "again": "El 12 de abril de 2026 volveremos a cargarlo en la forma de pago guardada.",
         "never": "No volveremos a usar esta forma de pago.",
         "ends": "Si el 18 de abril de 2026 sigue sin pagarse, su suscripción terminará.",
         "pauses": "Si el 18 de abril de 2026 sigue sin pagarse, su suscripción quedará en pausa.",
@@ -670,6 +670,15 @@ def test_what_ended_unpaid_is_told_and_what_was_cancelled_is_not(plugin, outbox,
     assert message["Subject"] == subject
     assert_rows(message, [row])
     assert all(said in part for part in parts(message))
+
+
+def test_who_still_owes_for_a_change_is_not_told_that_nothing_more_is_charged(plugin, outbox):
+    ended = a_trial(status="cancelled", past_due=None, put_off=eur(1200))
+
+    plugin().subscription_cancelled(news("subscription.cancelled", subscription=ended, account=an_account(), cause="unpaid"))
+
+    [message] = outbox().values()
+    assert not any("Nothing more is charged" in part for part in parts(message))
 
 
 @pytest.mark.parametrize(
