@@ -275,3 +275,12 @@ def test_a_life_may_be_without_any_bill(shop):
     cancelled_now(shop, subscription)
 
     assert [kind for kind, *_ in lived(shop, subscription)] == ["trial"]
+
+
+def test_a_trial_that_was_bought_on_its_first_day_and_that_of_another_product_are_in_no_life(shop):
+    tried = shop.try_out("gotomeeting-professional", seats=3, token="tok_ok", save=True)
+    shop.change(tried, interval="month")
+    shop.on("2026-03-11")
+    bought = shop.buy("gotoassist-professional")
+
+    assert [kind for each in (tried, bought) for kind, *_ in lived(shop, each, "2026-03-11")] == ["billed", "billed"]
