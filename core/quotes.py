@@ -171,17 +171,22 @@ def quote_renewal(engine: Engine, account: Account, subscriptions: Sequence[Subs
 
 def quote_final(engine: Engine, account: Account, subscription: Subscription) -> Quote:
     """What was put off of a subscription that has ended, or is to end today: no renewal will collect it. Raises as `quote_renewal`."""
-    terms = replace(renewal_terms(engine, subscription, [], ""), next_amount=None)
-    line = CartLine(id=new_id("lin"), mode=FINAL, subscription=subscription.id, release=[])
     today = account.today(engine)
-    draft = _Draft(line, terms, subscription, Billing(today, subscription.life), subscription.term.period)
-    return _sum_up(engine, [draft], account, buyer_of(account), today, INTERNAL, [])
+    return _sum_up(engine, [_final(engine, subscription, today)], account, buyer_of(account), today, INTERNAL, [])
 
 
 def renewal_line(engine: Engine, account: Account, subscription: Subscription, changes: Sequence[SubscriptionChange]) -> QuoteLine:
     """The line that `quote_renewal` has for a subscription, as it is or will be; `changes` are those that wait. Raises as that does."""
-    draft = _renewal(engine, subscription, changes, "")
-    decision = _tax(engine, buyer_of(account), [draft], subscription.currency, subscription.period_end)
+    return _one_line(engine, account, _renewal(engine, subscription, changes, ""), subscription.period_end)
+
+
+def final_line(engine: Engine, account: Account, subscription: Subscription, on: date) -> QuoteLine:
+    """The line that `quote_final` has for a subscription that ends on that day. Raises as that does."""
+    return _one_line(engine, account, _final(engine, subscription, on), on)
+
+
+def _one_line(engine: Engine, account: Account, draft: _Draft, on: date) -> QuoteLine:
+    decision = _tax(engine, buyer_of(account), [draft], draft.terms.price.currency, on)
     return _quote_line(draft, {tax.line: tax for tax in decision.lines}, account.locale)
 
 
@@ -263,6 +268,13 @@ def _renewal(engine: Engine, subscription: Subscription, changes: Sequence[Subsc
     billing = plan(replace(subscription.life, waiting=terms.deal), subscription.period_end)
     assert billing.life.term is not None
     return _Draft(line, terms, subscription, billing, billing.life.term.period)
+
+
+def _final(engine: Engine, subscription: Subscription, on: date) -> _Draft:
+    """The line of what was put off, which bills no days of its own."""
+    terms = replace(renewal_terms(engine, subscription, [], ""), next_amount=None)
+    line = CartLine(id=new_id("lin"), mode=FINAL, subscription=subscription.id, release=[])
+    return _Draft(line, terms, subscription, Billing(on, subscription.life), subscription.term.period)
 
 
 def _tax(engine: Engine, buyer: Party, drafts: Sequence[_Draft], currency: str, today: date) -> TaxDecision:

@@ -21,7 +21,7 @@ from core.engine.engine import Engine
 from core.engine.values import to_json
 from core.errors import ValidationFailed
 from core.invoices import InvoiceLine, lines_of_subscription
-from core.quotes import QuoteLine, renewal_line
+from core.quotes import QuoteLine, final_line, renewal_line
 from core.rules.money import Money
 from core.rules.periods import Period
 from core.subscriptions import RUNNING, Subscription, Trial, columns_of, pending_changes
@@ -54,7 +54,7 @@ def timeline(engine: Engine, subscription_id: str, caller: Caller, until: date |
     """
     subscription = find(engine, Subscription, subscription_id, caller)
     account, last = _until(engine, subscription, until)
-    invoices = [_foretold(line) for line in lines_to_come(engine, account, subscription, last)]
+    invoices = [_foretold(day, line) for day, line in lines_to_come(engine, account, subscription, last)]
     ends_on = _ends_on(subscription, account)
     return dict(to_json({"subscription": subscription.id, "until": last, "ends_on": ends_on, "invoices": invoices}))
 
@@ -74,7 +74,8 @@ def life_of(engine: Engine, subscription: Subscription, until: date | None = Non
     for `timeline`."""
     account, last = _until(engine, subscription, until)
     past = [_past(line, number, subscription.currency) for line, number in lines_of_subscription(engine, subscription.id)]
-    to_come = [_to_come(item, subscription.currency) for line in lines_to_come(engine, account, subscription, last) for item in line.items]
+    lines = lines_to_come(engine, account, subscription, last)
+    to_come = [_to_come(item, subscription.currency) for _, line in lines for item in line.items]
     return [*_trial(engine, subscription, past), *past, *to_come]
 
 
@@ -101,27 +102,33 @@ def _to_come(item: dict[str, Any], currency: str) -> Stretch:
     return Stretch("to come", period, item["seats"], total, item["explanation"][0]["formula"])
 
 
-def lines_to_come(engine: Engine, account: Account, subscription: Subscription, until: date) -> Iterator[QuoteLine]:
-    """The lines of its renewals, period by period. `subscription` itself stays as it is."""
+def lines_to_come(engine: Engine, account: Account, subscription: Subscription, until: date) -> Iterator[tuple[date, QuoteLine]]:
+    """Its lines on the invoices to come, each with its day: of its renewals, period by period, or of its end, where something was put
+    off until then. `subscription` itself stays as it is."""
     changes = pending_changes(engine, subscription)
     while _goes_on(subscription) and subscription.period_end <= until:
         line = renewal_line(engine, account, subscription, changes)
-        yield line
+        yield subscription.period_end, line
         subscription, changes = Subscription(**{**subscription.__data__, **columns_of(line.fulfilment)}), []
+    if subscription.put_off and (end := _end(subscription, account)) is not None and end <= until:
+        yield end, final_line(engine, account, subscription, end)
 
 
 def _goes_on(subscription: Subscription) -> bool:
     return subscription.status in RUNNING and subscription.next_charge is not None and subscription.cancel_at is None
 
 
+def _end(subscription: Subscription, account: Account) -> date | None:
+    """The day on which it ended, or is cancelled for; None: it is not cancelled."""
+    return day_in(subscription.cancelled_at, account.time_zone) if subscription.cancelled_at else subscription.cancel_at
+
+
 def _ends_on(subscription: Subscription, account: Account) -> date | None:
     """The first day on which it does not run any more; None: no end is known."""
-    if subscription.cancelled_at is not None:
-        return day_in(subscription.cancelled_at, account.time_zone)
-    return subscription.cancel_at or (subscription.period_end if subscription.next_charge is None else None)
+    return _end(subscription, account) or (subscription.period_end if subscription.next_charge is None else None)
 
 
-def _foretold(line: QuoteLine) -> dict[str, Any]:
+def _foretold(day: date, line: QuoteLine) -> dict[str, Any]:
     """An invoice to come, its lines as the invoice will have them."""
     names = ("plan", "plan_name", "interval", "seats", "period", "net", "tax", "total")
     of_lines = ("kind", "description", "seats", "period", "net", "tax", "rate", "category", "interval", "prices", "explanation")
@@ -129,4 +136,4 @@ def _foretold(line: QuoteLine) -> dict[str, Any]:
     for shown in lines:
         shown["subscription"] = line.document["subscription"]
         shown["total"] = {**shown["net"], "amount": shown["net"]["amount"] + shown["tax"]["amount"]}
-    return {"date": line.document["period"]["start"], **{name: line.document[name] for name in names}, "lines": lines}
+    return {"date": day, **{name: line.document[name] for name in names}, "lines": lines}

@@ -220,6 +220,7 @@ def test_what_is_owed_is_collected_as_the_subscription_ends(open_club):
     cancel(shop.engine, subscription.id, INTERNAL, at="period_end")
     on(shop, "2026-03-31")
     assert (len(invoices(shop)), total(shop.show(subscription)["put_off"])) == (1, 24.60)
+    foretold = timeline(shop.engine, subscription.id, INTERNAL)
 
     on(shop, "2026-04-01")
 
@@ -228,6 +229,10 @@ def test_what_is_owed_is_collected_as_the_subscription_ends(open_club):
     assert (taken(shop)[1:], shop.show(subscription)["status"], shop.show(subscription)["put_off"]["amount"]) == ([24.60], "cancelled", 0)
     order = shop.engine.db.all(Order.select().order_by(Order.id))[-1]
     assert (order.kind, order.status) == ("renewal", "completed")
+    [bill] = foretold["invoices"]
+    assert (foretold["ends_on"], bill["date"], total(bill["total"])) == ("2026-04-01", "2026-04-01", 24.60)
+    assert bill["lines"] == invoice_document(shop.engine, shop.engine.db.first(Invoice.select().where(Invoice.order == order.id)))["lines"]
+    assert timeline(shop.engine, subscription.id, INTERNAL)["invoices"] == []
     on(shop, "2026-05-01")
     assert len(invoices(shop)) == 2
 
