@@ -143,7 +143,8 @@ class ForetoldInvoiceOut(Answer):
 
 
 class TimelineOut(Answer):
-    """What will be billed if nothing else happens. ends_on: the day from which on nothing follows, where that is known."""
+    """What will be billed if nothing else happens; while it is paused, nothing. ends_on: the day from which on it runs no more, where that
+    is known."""
 
     subscription = fields.String(required=True)
     until = Day()

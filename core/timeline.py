@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, Literal
 
 from dateutil.relativedelta import relativedelta
@@ -18,6 +18,7 @@ from core.access import Caller, find
 from core.accounts import Account
 from core.engine.clock import day_in
 from core.engine.engine import Engine
+from core.engine.events import EventRow
 from core.engine.values import to_json
 from core.errors import ValidationFailed
 from core.invoices import InvoiceLine, lines_of_subscription
@@ -38,7 +39,7 @@ class Stretch:
     document: number of the invoice or credit note.
     """
 
-    kind: Literal["trial", "billed", "credited", "to come"]
+    kind: Literal["trial", "billed", "credited", "paused", "to come"]
     period: Period
     seats: int
     total: Money | None = None
@@ -70,13 +71,24 @@ def _until(engine: Engine, subscription: Subscription, until: date | None) -> tu
 
 
 def life_of(engine: Engine, subscription: Subscription, until: date | None = None) -> list[Stretch]:
-    """What was tried, billed and credited of a subscription, in the order in which it was, and what is to come. `until` and errors as
-    for `timeline`."""
+    """What was tried, billed, credited and paused of a subscription, by its first day, and what is to come. `until` and errors as for
+    `timeline`."""
     account, last = _until(engine, subscription, until)
     past = [_past(line, number, subscription.currency) for line, number in lines_of_subscription(engine, subscription.id)]
     lines = lines_to_come(engine, account, subscription, last)
     to_come = [_to_come(item, subscription.currency) for _, line in lines for item in line.items]
-    return [*_trial(engine, subscription, past), *past, *to_come]
+    been = [*_trial(engine, subscription, past), *past, *_pauses(engine, subscription, account.today(engine))]
+    return [*sorted(been, key=lambda stretch: stretch.period.start), *to_come]
+
+
+def _pauses(engine: Engine, subscription: Subscription, today: date) -> list[Stretch]:
+    """The days of each pause, from the first that was kept to the one on which it went on; of one that lasts, up to today."""
+    told = (EventRow.account == subscription.account) & (EventRow.subject == subscription.id)
+    events = engine.db.all(EventRow.select().where(told & (EventRow.type == "subscription.resumed")).order_by(EventRow.sequence))
+    days = [tuple(date.fromisoformat(event.data["pause"][name]) for name in ("paused_on", "ended_on")) for event in events]
+    if subscription.paused_on is not None:
+        days.append((subscription.paused_on, today + timedelta(days=1)))
+    return [Stretch("paused", Period(*each), subscription.seats) for each in days if each[0] < each[1]]
 
 
 def _trial(engine: Engine, subscription: Subscription, past: list[Stretch]) -> list[Stretch]:
@@ -115,7 +127,7 @@ def lines_to_come(engine: Engine, account: Account, subscription: Subscription, 
 
 
 def _goes_on(subscription: Subscription) -> bool:
-    return subscription.status in RUNNING and subscription.next_charge is not None and subscription.cancel_at is None
+    return subscription.status in RUNNING and subscription.next_charge is not None and subscription.ends_on is None
 
 
 def _end(subscription: Subscription, account: Account) -> date | None:
@@ -124,7 +136,7 @@ def _end(subscription: Subscription, account: Account) -> date | None:
 
 
 def _ends_on(subscription: Subscription, account: Account) -> date | None:
-    """The first day on which it does not run any more; None: no end is known."""
+    """The first day on which it does not run any more; None: no end is known. A pause is none."""
     return _end(subscription, account) or (subscription.period_end if subscription.next_charge is None else None)
 
 

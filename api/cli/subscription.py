@@ -18,9 +18,9 @@ from core.errors import Missing
 from core.subscriptions import Subscription, subscription_document
 from core.timeline import Stretch, life_of
 
-COLOURS = {"trial": "cyan", "billed": "green", "credited": "yellow", "to come": "bright_black"}
-BLOCKS = {"trial": "░", "billed": "█", "credited": "▒", "to come": "░"}
-ASCII = {"trial": "t", "billed": "#", "credited": "-", "to come": "."}
+COLOURS = {"trial": "cyan", "billed": "green", "credited": "yellow", "paused": "magenta", "to come": "bright_black"}
+BLOCKS = {"trial": "░", "billed": "█", "credited": "▒", "paused": "═", "to come": "░"}
+ASCII = {"trial": "t", "billed": "#", "credited": "-", "paused": "=", "to come": "."}
 WIDE, NARROW = 160, 110  # columns of a line that is no terminal's; below which documents and formulas are left out
 BAR, SHORT_BAR = 40, 20
 
@@ -34,7 +34,7 @@ def subscription() -> None:
 @click.argument("subscription_id", metavar="ID")
 @click.option("--until", type=click.DateTime(["%Y-%m-%d"]), metavar="DATE", help="How far to look ahead; without, a year.")
 def show(subscription_id: str, until: datetime | None) -> None:
-    """Draw the life of a subscription: what was billed and credited, and what is to come.
+    """Draw the life of a subscription: what was billed, credited and paused, and what is to come.
 
     A row for each, with its days as a bar from the first day to the last that is known. Amounts include tax.
     """

@@ -10,6 +10,7 @@ from core.cancellations import cancel
 from core.engine.idempotency import KeyedRequest
 from core.errors import Missing, ValidationFailed
 from core.invoices import Invoice, invoice_document
+from core.pauses import pause, resume
 from core.refunds import refund_order
 from core.subscriptions import Subscription
 from core.timeline import life_of, timeline
@@ -284,3 +285,47 @@ def test_a_trial_that_was_bought_on_its_first_day_and_that_of_another_product_ar
     bought = shop.buy("gotoassist-professional")
 
     assert [kind for each in (tried, bought) for kind, *_ in lived(shop, each, "2026-03-11")] == ["billed", "billed"]
+
+
+# --- pauses
+
+
+def test_nothing_is_to_come_while_it_is_paused_and_later_by_as_many_days_once_it_goes_on(shop):
+    subscription = shop.buy("gotoassist-professional", token="tok_ok", save=True)
+    shop.on("2026-03-11")
+    pause(shop.engine, subscription.id, INTERNAL, at="now")
+    paused = foretold(shop, subscription, "2026-05-31")
+    shop.on("2026-03-21")
+    resume(shop.engine, subscription.id, INTERNAL)
+
+    answer = foretold(shop, subscription, "2026-05-31")
+    bill_in_time(shop, answer)
+
+    assert (paused["ends_on"], paused["invoices"]) == (None, [])
+    assert [each["date"] for each in answer["invoices"]] == ["2026-04-11", "2026-05-11"]
+    assert as_invoiced(answer) == invoiced(shop, "2026-04-01")
+
+
+def test_nothing_is_to_come_after_a_pause_that_waits(shop):
+    subscription = shop.buy("gotoassist-professional")
+    pause(shop.engine, subscription.id, INTERNAL, at="period_end")
+
+    assert [foretold(shop, subscription)[name] for name in ("ends_on", "invoices")] == [None, []]
+
+
+def test_pauses_are_drawn_from_their_first_day_to_the_one_on_which_it_went_on(shop):
+    subscription = shop.buy("gotoassist-professional")
+    for paused_on, resumed_on in (("2026-03-11", "2026-03-21"), ("2026-03-22", "2026-03-22")):
+        shop.on(paused_on)
+        pause(shop.engine, subscription.id, INTERNAL, at="now")
+        shop.on(resumed_on)
+        resume(shop.engine, subscription.id, INTERNAL)
+    shop.on("2026-03-25")
+    pause(shop.engine, subscription.id, INTERNAL, at="now")
+    shop.on("2026-03-26")
+
+    assert [(kind, days) for kind, days, *_ in lived(shop, subscription)] == [
+        ("billed", "2026-03-01 2026-04-01"),
+        ("paused", "2026-03-11 2026-03-21"),
+        ("paused", "2026-03-25 2026-03-27"),
+    ]
