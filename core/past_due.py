@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -156,10 +156,17 @@ def _end(engine: Engine, account: str, subscription_id: str) -> bool:
             return False
         log.info("subscription %s has been past due since %s: %s", subscription.id, row.since, row.then)
         if row.then == "pause":
-            begin_pause(engine, subscription, account_of(engine, subscription).today(engine))
+            begin_pause(engine, subscription, _unused_since(engine, subscription, row), "unpaid")
         else:
             end(engine, subscription, cause="unpaid")
         return True
+
+
+def _unused_since(engine: Engine, subscription: Subscription, row: PastDue) -> date:
+    """The first day on which it could not be used: those before are billed once it is resumed."""
+    account = account_of(engine, subscription)
+    shut = day_in(row.access_until, account.time_zone) if row.access_until else None
+    return account.today(engine) if shut is None else min(account.today(engine), max(shut, subscription.period_end))
 
 
 def _locked(engine: Engine, account: str, subscription_id: str) -> tuple[Subscription, PastDue | None]:

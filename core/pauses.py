@@ -52,11 +52,11 @@ def _check_follows(subscription: Subscription, today: date) -> None:
         raise TransitionInvalid("Nothing follows on {day}: there is nothing to pause.", pointer="/at", day=subscription.period_end)
 
 
-def begin_pause(engine: Engine, subscription: Subscription, on: date) -> None:
-    """Pause it from that day on, inside a transaction that has locked it."""
+def begin_pause(engine: Engine, subscription: Subscription, on: date, cause: str | None = None) -> None:
+    """Pause it from that day on, inside a transaction that has locked it. cause: `unpaid`; None: it was to be paused."""
     forget_past_due(engine, subscription)
     engine.db.update(subscription, status="paused", paused_on=on, pause_at=None, retry_at=None, version=subscription.version + 1)
-    announce(engine, "subscription.paused", subscription, {"pause": _document(subscription, None)})
+    announce(engine, "subscription.paused", subscription, {"pause": _document(subscription, None), "cause": cause})
 
 
 def _document(subscription: Subscription, ended_on: date | None) -> dict[str, Any]:

@@ -184,8 +184,8 @@ class SubscriptionHooks:
         """A subscription is paused: nobody may use it, and nothing is billed, until it is resumed. Seats stay assigned.
 
         Called:  from the outbox after commit, once or more often.
-        event:   data {subscription, account, pause: {paused_on, ended_on: null, days_left, reason}}; days_left: of its term, once it
-                 goes on.
+        event:   data {subscription, account, pause: {paused_on, ended_on: null, days_left, reason}, cause}; days_left: of its term, once it
+                 goes on; cause: `unpaid` where it was past due for too long, else null.
         Returns: nothing.
         Errors:  raise anything to be called again later.
         Failure: retry - again with back-off, parked after the last attempt.

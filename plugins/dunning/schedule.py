@@ -39,7 +39,7 @@ class DunningSettings(Schema):
         load_default=lambda: [1, 3, 5, 7],
         validate=[validate.Length(1, MOST_TRIES), _check_days],
     )
-    then = fields.String(load_default="cancel", validate=validate.OneOf(["cancel", "keep"]))
+    then = fields.String(load_default="cancel", validate=validate.OneOf(["cancel", "pause", "keep"]))
     grace_days = fields.Integer(load_default=None, allow_none=True, validate=validate.Range(0, 365))
     warn_days = fields.Integer(load_default=1, validate=validate.Range(0, 30))
 

@@ -171,8 +171,9 @@ class EmailNotifications:
 
     @hookimpl
     def subscription_paused(self, event: Event) -> None:
-        """Say since when, and what is kept."""
-        self._send(event, "subscription_paused", event.data["account"])
+        """Say since when, and what is kept; or why, where it was not asked for."""
+        kind = "paused_unpaid" if event.data.get("cause") == "unpaid" else "subscription_paused"
+        self._send(event, kind, event.data["account"])
 
     @hookimpl
     def subscription_resumed(self, event: Event) -> None:

@@ -11,6 +11,7 @@ from core.cancellations import cancel
 from core.checkout import settle
 from core.invoices import Invoice
 from core.past_due import end_past_due, retry_past_due, warn_past_due
+from core.pauses import resume
 from core.payment_methods import choose_default, default_method
 from core.payments import Payment, Refund
 from core.renewals import renew_due
@@ -302,6 +303,44 @@ def test_money_that_comes_after_the_end_goes_back(shop):
     [refund] = shop.engine.db.all(Refund.select())
     assert (refund.payment, refund.amount, status(shop, subscription)) == (payment.id, 7260, "cancelled")
     assert shop.count(Invoice) == 1
+
+
+# --- paused in the end
+
+
+@pytest.mark.parametrize(
+    ("grace", "paused_on", "billed_from"),
+    [(None, "2026-04-08", "2026-05-01"), (3, "2026-04-04", "2026-05-05"), (0, "2026-04-01", "2026-05-08")],
+)
+def test_it_may_be_paused_in_the_end_and_goes_on_with_the_days_that_could_be_used(open_shop, grace, paused_on, billed_from):
+    tables = {"dunning": {"then": "pause", "grace_days": grace}}
+    shop = open_shop(plugins={"sandbox": GatewayPlugin}, enabled=PLUGINS, tables=tables)
+    subscription = fallen(shop)
+    assert shop.show(subscription)["past_due"]["then"] == "pause"
+    days_until(shop, "2026-04-08")
+    [event] = shop.events("subscription.paused")
+    assert (status(shop, subscription), event["data"]["cause"], event["data"]["pause"]["paused_on"]) == ("paused", "unpaid", paused_on)
+    assert (shop.count(PastDue), shop.refresh(subscription).retry_at) == (0, None)
+
+    gateway(shop).instead.clear()
+    shop.on("2026-05-08")
+    resume(shop.engine, subscription.id, INTERNAL)
+    shop.run()
+
+    assert (status(shop, subscription), period(shop, subscription)[0]) == ("active", billed_from)
+    assert len(charged(shop)) == 2
+
+
+def test_what_is_paused_is_not_tried_for_a_method_that_is_stored(open_shop):
+    shop = open_shop(plugins={"sandbox": GatewayPlugin}, enabled=PLUGINS, tables={"dunning": {"then": "pause"}})
+    subscription = fallen(shop)
+    days_until(shop, "2026-04-08")
+    asked = refuse(shop)
+
+    store(shop)
+    shop.run()
+
+    assert (asked, status(shop, subscription)) == ([], "paused")
 
 
 # --- access

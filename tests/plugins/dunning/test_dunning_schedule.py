@@ -86,6 +86,7 @@ def test_what_was_refused_before_counts_no_more_once_another_method_is_charged()
         ({"days": [2], "warn_days": 2}, RetrySchedule(NOON + timedelta(2), NOON + timedelta(2))),
         ({"days": [2]}, RetrySchedule(NOON + timedelta(2), NOON + timedelta(2), warn_at=NOON + timedelta(1))),
         ({"days": [2], "then": "keep"}, RetrySchedule(NOON + timedelta(2))),
+        ({"days": [2], "then": "pause", "warn_days": 0}, RetrySchedule(NOON + timedelta(2), NOON + timedelta(2), "pause")),
         ({"days": [2], "then": "keep", "grace_days": 0}, RetrySchedule(NOON + timedelta(2), access_until=NOON)),
         (
             {"days": [2], "warn_days": 0, "grace_days": 14},

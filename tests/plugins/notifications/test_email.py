@@ -781,6 +781,23 @@ def test_a_pause_says_since_when_and_what_is_kept(plugin, outbox, locale, subjec
 
 
 @pytest.mark.parametrize(
+    ("locale", "row", "said"),
+    [
+        ("en", ("Paid up to and including", "March 17, 2026"), "store another payment method and resume the subscription"),
+        ("es", ("Pagado hasta el final del", "17 de marzo de 2026"), "guarde otra forma de pago y reanude la suscripción"),
+    ],
+)
+def test_a_pause_for_want_of_payment_says_why_and_how_to_go_on(plugin, outbox, locale, row, said):
+    event = paused(locale)
+
+    plugin().subscription_paused(replace(event, data={**event.data, "cause": "unpaid"}))
+
+    [message] = outbox().values()
+    assert_rows(message, [row])
+    assert all(said in part for part in parts(message))
+
+
+@pytest.mark.parametrize(
     ("locale", "subject", "rows"),
     [
         ("en", "Your subscription to Webinar goes on", [("Resumed on", "May 11, 2026"), ("Next charge on June 1, 2026", "€363.00")]),
