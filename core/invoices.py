@@ -281,9 +281,9 @@ def move_invoice(engine: Engine, invoice: Invoice, status: str) -> None:
 
 
 def reopen_invoice(engine: Engine, order: str) -> None:
-    """What was paid for an order is gone again: its invoice is owed anew. A credit note is not."""
+    """What was paid for an order is gone again: its invoice is owed anew."""
     invoice = invoice_of(engine, order)
-    if invoice is not None and invoice.kind == "invoice":
+    if invoice is not None:
         move_invoice(engine, invoice, "open")
 
 
@@ -324,20 +324,19 @@ def credit_notes_of(engine: Engine, invoice: Invoice) -> list[Invoice]:
 
 def corrected_by(engine: Engine, note: Invoice) -> list[Invoice]:
     """The invoices that a credit note corrects. One that an order brought about, in which credits outweigh charges, corrects those that
-    charged the credited days last; an invoice corrects none."""
+    charged for the same subscriptions last; an invoice corrects none."""
     if note.kind == "invoice":
         return []
     if note.credits is not None:
         return engine.db.all(Invoice.select().where(Invoice.id == note.credits))
-    charged = {_charged_last(engine, note, line) for line in lines_of_invoice(engine, note) if line.kind == "credit"}
+    credited = {line.subscription for line in lines_of_invoice(engine, note) if line.kind == "credit"}
+    charged = {_charged_last(engine, note, subscription) for subscription in credited}
     return engine.db.all(Invoice.select().where(Invoice.id.in_(charged - {None})).order_by(Invoice.id)) if charged else []
 
 
-def _charged_last(engine: Engine, note: Invoice, credited: InvoiceLine) -> str | None:
-    overlaps = (InvoiceLine.period_start < credited.period_end) & (InvoiceLine.period_end > credited.period_start)
-    earlier = (InvoiceLine.kind == "charge") & (InvoiceLine.invoice < note.id) & overlaps
-    theirs = InvoiceLine.select().where((InvoiceLine.subscription == credited.subscription) & earlier)
-    found: InvoiceLine | None = engine.db.first(theirs.order_by(InvoiceLine.invoice.desc()))
+def _charged_last(engine: Engine, note: Invoice, subscription: str) -> str | None:
+    charges = (InvoiceLine.subscription == subscription) & (InvoiceLine.kind == "charge") & (InvoiceLine.invoice < note.id)
+    found: InvoiceLine | None = engine.db.first(InvoiceLine.select().where(charges).order_by(InvoiceLine.invoice.desc()))
     return found.invoice if found else None
 
 

@@ -1,5 +1,7 @@
 """Whatever the document allows, and what it forbids, gets an answer that the document promises: schemathesis sees to it."""
 
+import re
+
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, settings
@@ -12,7 +14,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from tests.api.contract import contract, operations
-from tests.api.scene import Scene, names, quoted
+from tests.api.scene import Scene, quoted
 from tests.conftest import Client
 
 CHECKS = [
@@ -63,8 +65,8 @@ def call(case):
     options = {"headers": {"Authorization": f"Bearer {stage.secret}"}, "checks": CHECKS}
     case.call_and_validate(**options)
     template, path = case.operation.path, stage.paths[case.operation.definition.raw["operationId"]]
-    parts = dict(zip(template.split("/"), path.split("/"), strict=True))
-    case.path_parameters = {name: parts[f"{{{name}}}"] for name in names(template)}
+    pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(template))
+    case.path_parameters = re.fullmatch(pattern, path).groupdict()
     case.body = with_members(case.body)
     case.call_and_validate(**options)
 

@@ -14,7 +14,7 @@ from core.recovery import recover
 from core.refunds import refund_order
 from core.subscriptions import Subscription
 from core.write_offs import void_invoice, write_off_invoice
-from puesto import PaymentResult, ProviderTimeout, eur
+from puesto import PaymentResult, ProviderTimeout, RefundResult, eur
 from tests.core.racing import at_once, kinds
 
 SEATS = {"mode": "buy", "plan": "gotoassist-standard", "seats": 3, "interval": "month"}
@@ -116,6 +116,18 @@ def test_a_provider_that_gives_no_answer_leaves_it_open_until_it_does(shop, monk
     assert shown(shop, invoice) == ("void", 0, 0)
 
 
+@pytest.mark.parametrize(("end", "then"), [("succeeded", ("void", 0, 0)), ("failed", ("open", 0, 43_56))])
+def test_it_is_void_once_that_is_certain(shop, monkeypatch, end, then):
+    invoice, provider = owe(shop), shop.engine.providers["invoice_terms"]
+    for status, stands in (("processing", ("open", 0, 0)), (end, then)):
+        monkeypatch.setattr(provider, "refund_payment", lambda asked, status=status: RefundResult(status, asked.amount, "re_1"))
+
+        void(shop, invoice) if status == "processing" else recover(shop.engine)
+
+        assert shown(shop, invoice) == stands
+        shop.on("2026-03-02")
+
+
 def _away(request):
     raise ProviderTimeout("no answer")
 
@@ -206,6 +218,8 @@ def test_an_invoice_that_credit_has_paid_in_part_is_refunded_instead(shop):
         void(shop, invoice)
 
     assert shown(shop, invoice) == ("open", 10_00, 33_56)
+    refund(shop, invoice, eur("33.56"))
+    assert shown(shop, invoice) == ("paid", 10_00, 0)  # what credit has paid was not in vain
 
 
 def test_another_account_has_no_such_invoice(shop):
