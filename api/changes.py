@@ -13,7 +13,7 @@ from api.schemas import ID, INTERVALS, QuoteOut
 from api.subscriptions import SubscriptionOut, shown
 from core import changes
 from core.quotes import quote_document
-from core.rules.billing_plan import NAMED_POLICIES
+from core.rules.policies import NAMED_POLICIES
 
 blueprint = Blueprint("changes", __name__, url_prefix="/v1/subscriptions", description="More seats, another plan, another interval")
 

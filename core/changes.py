@@ -20,8 +20,8 @@ from core.payment_methods import find_method
 from core.payments import Payment, PaymentChoice, new_payment
 from core.quotes import Quote, check_seal, quote_change, quote_renewal
 from core.renewals import choose_payment, granted_under, last_payments
-from core.rules.billing_plan import NAMED_POLICIES, NEXT_PERIOD, ChangePolicy
 from core.rules.periods import Interval
+from core.rules.policies import NAMED_POLICIES, NEXT_PERIOD, ChangePolicy
 from core.subscriptions import Subscription, SubscriptionChange, announce, change_document, check_changeable
 from core.terms import Terms
 

@@ -11,10 +11,10 @@ from core.catalog import check_seats, check_trial_seats, find_plan, find_price, 
 from core.engine.engine import Engine
 from core.errors import Invalid, TransitionInvalid, TrialNotEligible, ValidationFailed
 from core.hooks.products import Plan, Product
-from core.rules.billing_plan import NAMED_POLICIES, ChangePolicy, Direction, direction_of
 from core.rules.money import Money
 from core.rules.periods import Interval
 from core.rules.planner import Billing, Change, Deal, plan
+from core.rules.policies import NAMED_POLICIES, ChangePolicy, Direction, direction_of
 from core.rules.prices import Price
 from core.subscriptions import CHANGEABLE, Subscription, SubscriptionChange, check_goes_on, pending_changes
 

@@ -37,8 +37,8 @@ from core.hooks.payments import (
 from core.hooks.products import Plan, Product, ProvisioningRequest, SeatRule, Trial
 from core.hooks.subscriptions import FailedAttempt, PastDueView, RetrySchedule
 from core.hooks.tax import LineTax, Party, TaxDecision, TaxId, TaxIdCheck, TaxLine, TaxRate, TaxRequest
-from core.rules.billing_plan import ChangePolicy
 from core.rules.money import Money, eur, gbp, money, usd
+from core.rules.policies import ChangePolicy
 from core.rules.prices import Price
 
 __all__ = [

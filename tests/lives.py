@@ -13,7 +13,7 @@ from core.orders import Order, lines_of
 from core.pauses import pause, resume
 from core.payment_methods import add_method, save_at_provider
 from core.payments import Refund
-from core.rules.billing_plan import DIRECTIONS
+from core.rules.policies import DIRECTIONS
 from puesto import ChangePolicy, Money, Plan, Price, Product, Trial, eur, hookimpl
 
 INDENT = " " * 12

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
 from core.hooks import hookspec
-from core.rules.billing_plan import DEFAULT_POLICIES, DIRECTIONS, NAMED_POLICIES, ChangePolicy, Direction
 from core.rules.periods import Interval
+from core.rules.policies import DEFAULT_POLICIES, DIRECTIONS, NAMED_POLICIES, ChangePolicy, Direction
 from core.rules.prices import Price
 
 Text = Mapping[str, str]

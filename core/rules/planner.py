@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Literal
 
-from core.rules.billing_plan import ChangePolicy
 from core.rules.derivations import Derivation, share, whole, written
 from core.rules.money import Money, total, zero
 from core.rules.periods import Interval, Period, period_from
+from core.rules.policies import ChangePolicy
 from core.rules.prices import Price
 
 Kind = Literal["charge", "credit", "forfeit"]

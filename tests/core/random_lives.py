@@ -22,7 +22,7 @@ from core.orders import Order
 from core.payment_methods import add_method, save_at_provider
 from core.payments import PaymentChoice
 from core.refunds import refund_order
-from core.rules.billing_plan import DIRECTIONS
+from core.rules.policies import DIRECTIONS
 from core.subscriptions import RUNNING, Subscription
 from core.time_machine import travel
 from core.timeline import timeline

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.rules.billing_plan import NAMED_POLICIES
 from core.rules.derivations import Derivation
 from core.rules.money import Money
 from core.rules.periods import Period
 from core.rules.planner import Change, DayBilledTwice, DaySkipped, Deal, End, Life, Line, check_days, plan, plans, postpone
+from core.rules.policies import NAMED_POLICIES
 from puesto import ChangePolicy, Price, eur
 
 RESTART, PRORATE, NEXT_PERIOD = (NAMED_POLICIES[name] for name in ("restart", "prorate", "next_period"))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.rules.billing_plan import DIRECTIONS, direction_of
+from core.rules.policies import DIRECTIONS, direction_of
 from puesto import ChangePolicy, Plan, Price, eur
 
 
