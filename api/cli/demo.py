@@ -171,10 +171,12 @@ def renew(story: Story, account: Json, subscription: str) -> None:
     following = story.api.get(f"/v1/subscriptions/{subscription}")["next_charge"]
     now = story.api.post("/v1/test-clock", {"now": f"{following['date']}T12:00:00Z"}, expect=200)
     story.tell.figures(("The time is now", now["now"]), ("It was to be charged", amount(following["amount"])))
+    story.tell.say("A sandbox's clock can be moved. What falls due on the way is done in the order of date:")
+    story.tell.rows([(each["day"], _counted(each["events"])) for each in now["days"]])
     story.tell.say("The stored card is charged with nobody there. A renewal is an order too, with an invoice of its own:")
     order = story.api.get(f"/v1/orders?account={account['id']}&limit=1")["data"][0]
     _need((order["kind"], order["total"]) == ("renewal", following["amount"]), "a renewal of that amount")
-    story.mails_due += 1
+    story.mails_due += 2  # and that the trial ends
     _show_order(story, order)
     after = story.api.get(f"/v1/subscriptions/{subscription}")
     story.tell.figures(("Billed until", after["current_period"]["end"]))
@@ -264,6 +266,10 @@ def _show_order(story: Story, order: Json) -> None:
     story.tell.figures((f"Invoice {invoice['number']} of {invoice['issued_on']}", amount(invoice["total"])))
     for note in invoice["notes"]:
         story.tell.figures((note, ""))
+
+
+def _counted(events: list[Json]) -> str:
+    return ", ".join(f"{each['count']} {each['type']}" for each in events)
 
 
 def _show_problem(story: Story, problem: Json, *members: str) -> None:

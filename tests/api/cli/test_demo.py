@@ -132,6 +132,7 @@ def test_a_month_later_it_is_charged_as_the_review_said(demo):
     today, billed_until = period(changed)
 
     assert figures(renewed, "It was to be charged") == ["€135.52"]
+    assert f"{billed_until}  1 order.completed, 1 subscription.renewed" in renewed
     assert figures(renewed, "Order completed, payment captured by sandbox") == ["€135.52"]
     assert figures(renewed, "Billed until") == [str(on_day(a_month_after(billed_until), today.day))]
 
@@ -141,9 +142,9 @@ def test_the_mails_are_listed_and_one_is_shown(demo):
     listed, shown = mails.split("The first confirmation")
 
     to = re.findall(r"^ +(\S+@\S+)", listed, re.MULTILINE)
-    assert to.count("compras@rueda.example") == 5  # the trial's confirmation and welcome, two orders, the renewal
+    assert to.count("compras@rueda.example") == 6  # of the trial confirmation, welcome and end; two orders, the renewal
     assert to.count("einkauf@spreewerk.example") == 2  # the card that was declined, the order
-    assert len([address for address in to if address.endswith("@rueda.example")]) == 5 + 8
+    assert len([address for address in to if address.endswith("@rueda.example")]) == 6 + 8
     assert "Su pedido está confirmado" in listed and "Su suscripción continúa" in listed and "Your payment did not go through" in listed
     assert "| Base imponible: 70,00\N{NO-BREAK SPACE}€" in shown
 
