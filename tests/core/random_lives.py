@@ -19,6 +19,7 @@ from core.engine.clock import day_in
 from core.engine.idempotency import KeyedRequest
 from core.errors import PuestoError
 from core.orders import Order
+from core.pauses import pause, resume
 from core.payment_methods import add_method, save_at_provider
 from core.payments import PaymentChoice
 from core.refunds import refund_order
@@ -85,6 +86,8 @@ class Wares:
                 Plan("desk-kept", {"en": "Kept"}, 2, [_tiered("month", "25.00", "19.99"), _tiered("year", "249.95", "99.99")],
                      changes=_policy("now", "keep", "none", "now")),
                 Plan("desk-lost", {"en": "Lost"}, 3, _by_seat("33.33", "333.33"), changes=_policy("now", "move", "none", "now")),
+                Plan("desk-later", {"en": "Later"}, 4, _by_seat("45.01", "449.99"),
+                     changes=_policy("now", "keep", "unused", "next_invoice") | {"interval": "restart"}),
             ]),
             Product("chat", {"en": "Chat"}, [
                 Plan("chat-one", {"en": "One"}, 1, _by_seat("0.07", "0.71"), trial=free),
@@ -92,7 +95,7 @@ class Wares:
         ]  # fmt: skip
 
 
-PLANS = ("desk-usual", "desk-kept", "desk-lost", "chat-one")
+PLANS = ("desk-usual", "desk-kept", "desk-lost", "desk-later", "chat-one")
 
 
 # --- the bank
@@ -315,6 +318,12 @@ class Attempt:
 
     def reactivate(self, subscription: int) -> None:
         reactivate(self._engine, self.world.subscriptions[subscription].id, INTERNAL)
+
+    def pause(self, subscription: int, at: str) -> None:
+        pause(self._engine, self.world.subscriptions[subscription].id, INTERNAL, at=at)
+
+    def resume(self, subscription: int) -> None:
+        resume(self._engine, self.world.subscriptions[subscription].id, INTERNAL)
 
     def store_card(self, account: int) -> None:
         account_id = self.world.accounts[account]
