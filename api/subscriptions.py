@@ -26,7 +26,7 @@ from api.schemas import (
     PeriodOut,
     paged,
 )
-from core import cancellations, pauses, seats, subscriptions
+from core import cancellations, pauses, seats, subscriptions, trials
 from core.access import find
 from core.hooks.products import UNUSED
 from core.timeline import timeline
@@ -108,6 +108,14 @@ class Pause(Schema):
 
     at = fields.String(load_default="period_end", validate=validate.OneOf(["period_end", "now"]))
     reason = fields.String(load_default=None, validate=validate.Length(max=500))
+
+
+class ExtendTrial(Schema):
+    """Body of POST /v1/subscriptions/{subscription}/extend-trial: either `days` more, or `until`, the first day without it."""
+
+    days = fields.Integer(strict=True, validate=validate.Range(1, 3650))
+    until = fields.Date()
+    reason = fields.String(load_default=None, allow_none=True, validate=validate.Length(max=500))
 
 
 class SeatOut(Answer):
@@ -242,6 +250,17 @@ def pause_subscription(body, subscription_id, version):
 def resume_subscription(subscription_id, version):
     """Go on with a paused subscription, or take back a pause that waits for the period's end."""
     return shown(pauses.resume(engine(), subscription_id, caller(), version))
+
+
+@blueprint.post("/subscriptions/<subscription_id>/extend-trial")
+@needs("staff")
+@blueprint.arguments(ExtendTrial)
+@blueprint.response(200, SubscriptionOut)
+@guarded
+@keyed()
+def extend_trial(body, subscription_id, version):
+    """Let a trial last longer."""
+    return shown(trials.extend_trial(engine(), subscription_id, caller(), version, **body))
 
 
 @blueprint.get("/subscriptions/<subscription_id>/seats")

@@ -27,7 +27,7 @@ class Witness:
     payment_received = payment_returned = order_completed
     order_voided = payment_failed = payment_captured = payment_refunded = payment_disputed = payment_dispute_closed = order_completed
     trial_started = subscription_started = subscription_changed = subscription_cancelled = order_completed
-    trial_ending = renewal_coming = order_completed
+    trial_extended = trial_ending = renewal_coming = order_completed
     subscription_renewed = subscription_past_due = past_due_ending = subscription_recovered = order_completed
     subscription_paused = subscription_resumed = order_completed
     seat_assigned = seat_released = payment_method_expiring = credit_note_issued = order_completed

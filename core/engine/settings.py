@@ -121,11 +121,13 @@ class SubscriptionsSettings(Schema):
 
     unused:              what becomes of the unused days of one that is cancelled now, where its plan does not say: `none`, `credit` or
                          `refund`.
+    trial_days_at_most:  how many free days a trial has in all, where staff extend it.
     trial_ending_days:   how many days before a trial ends its account is told; 0: it is not.
     renewal_coming_days: the same before a subscription that is paid by the year is renewed.
     """
 
     unused = fields.String(load_default="none", validate=validate.OneOf(["none", "credit", "refund"]))
+    trial_days_at_most = fields.Integer(load_default=90, validate=validate.Range(1, 3650))
     trial_ending_days = fields.Integer(load_default=3, validate=validate.Range(0, 90))
     renewal_coming_days = fields.Integer(load_default=14, validate=validate.Range(0, 90))
 

@@ -76,6 +76,17 @@ class SubscriptionHooks:
         """
 
     @hookspec(failure="retry", deadline=60.0, network=True)
+    def trial_extended(self, event: Event) -> None:
+        """Staff have let a trial last longer.
+
+        Called:  from the outbox after commit, once or more often.
+        event:   data {subscription, account, before: {trial_end}, reason}.
+        Returns: nothing.
+        Errors:  raise anything to be called again later.
+        Failure: retry - again with back-off, parked after the last attempt.
+        """
+
+    @hookspec(failure="retry", deadline=60.0, network=True)
     def trial_ending(self, event: Event) -> None:
         """A trial ends in some days (the setting `subscriptions.trial_ending_days`). Told once for each end, and not of one that was
         cancelled.

@@ -138,6 +138,11 @@ class EmailNotifications:
         self._send(event, "renewal_coming", event.data["account"])
 
     @hookimpl
+    def trial_extended(self, event: Event) -> None:
+        """Say until when it lasts now."""
+        self._send(event, "trial_extended", event.data["account"])
+
+    @hookimpl
     def payment_failed(self, event: Event) -> None:
         """Say why, in plain words, and what to do."""
         self._send(event, "payment_failed", event.data["account"])

@@ -16,6 +16,7 @@ LATER = "2026-03-02T12:00:00Z"
 # An order to wait for the buyer at the bank; a subscription to have been cancelled.
 OF_WAITING = {"confirm_order", "cancel_order", "return_from_provider", "left_at_provider"}
 OF_INVOICES = {"void_invoice": "owed", "write_off_invoice": "given_up"}  # to be on terms
+OF_SUBSCRIPTIONS = {"pay_past_due": "unpaid", "extend_trial": "trial"}
 OF_NOBODY = ("claim_cart", "change_cart")  # what works on a cart without account
 
 
@@ -57,11 +58,15 @@ class Scene:
     @cached_property
     def unpaid(self):
         """One whose period ends today, past due."""
-        subscription, engine = self.shop.buy("gotoassist-standard", account=self.account), self.shop.engine
+        subscription, engine = self.shop.buy("rescue-standard", account=self.account), self.shop.engine
         engine.db.update(subscription, period_start=subscription.period_start - timedelta(days=28), period_end=subscription.period_start)
         with engine.db.transaction():
             fall_past_due(engine, subscription.id, FailedAttempt(engine.clock.now(), "card_declined"))
         return subscription
+
+    @cached_property
+    def trial(self):
+        return self.shop.try_out("gotoassist-standard", account=self.account)
 
     @cached_property
     def invoice(self):
@@ -132,7 +137,7 @@ class Scene:
             "cart_id": lambda: cart["id"],
             "line_id": lambda: cart["lines"][0]["id"],
             "order_id": lambda: self.order(operation)["id"],
-            "subscription_id": lambda: (self.unpaid if operation.id == "pay_past_due" else self.subscription).id,
+            "subscription_id": lambda: getattr(self, OF_SUBSCRIPTIONS.get(operation.id, "subscription")).id,
             "change_id": lambda: self.pending_change,
             "invoice_id": lambda: getattr(self, OF_INVOICES.get(operation.id, "invoice")),
             "product_id": lambda: "gotomeeting",
@@ -193,6 +198,7 @@ BODIES = {
     "void_invoice": lambda scene: {"reason": "ordered twice"},
     "write_off_invoice": lambda scene: {"reason": "insolvent"},
     "cancel_subscription": lambda scene: {"at": "period_end", "reason": "too many seats"},
+    "extend_trial": lambda scene: {"days": 7, "reason": "illness"},
     "pause_subscription": lambda scene: {"at": "period_end", "reason": "summer"},
     "assign_seats": lambda scene: {"users": [scene.user.id, scene.shop.add_user(scene.account).id]},
     "move_clock": lambda scene: {"now": LATER},

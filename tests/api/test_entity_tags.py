@@ -27,6 +27,7 @@ READER_OF = {  # the operation that gives the tag which the other one takes
     "cancel_subscription": "get_subscription",
     "reactivate_subscription": "get_subscription",
     "pause_subscription": "get_subscription",
+    "extend_trial": "get_subscription",
     "resume_subscription": "get_subscription",
 }
 BY_ID = {operation.id: operation for operation in operations()}

@@ -185,6 +185,10 @@ NEWS = {  # what makes the news, and what is answered although somebody can't be
     "subscription_past_due": (a_month_later(stored=False), 200),
     "past_due_ending": (warned, 200),
     "subscription_recovered": (paid_after_all, 200),
+    "trial_extended": (
+        lambda scene: scene.client.post(f"/v1/subscriptions/{scene.trial.id}/extend-trial", {"days": 7}),
+        200,
+    ),
     "subscription_paused": (
         lambda scene: scene.client.post(f"/v1/subscriptions/{scene.subscription.id}/pause", {"at": "now"}),
         200,

@@ -11,7 +11,7 @@ from tests.conftest import Client, problem
 shop, client, scene = shared_shop()
 
 WITH_IDS = operations(lambda operation: bool(names(operation.path)) and operation.spec.get("security"))
-FOR_BACK_ENDS = {"capture_order", "void_order", "refund_order", "void_invoice", "write_off_invoice", "create_token"}
+FOR_BACK_ENDS = {"extend_trial", "capture_order", "void_order", "refund_order", "void_invoice", "write_off_invoice", "create_token"}
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ OPERATIONS = """
     list_orders get_order confirm_order cancel_order capture_order void_order refund_order return_from_provider
     left_at_provider
     list_subscriptions get_subscription get_timeline cancel_subscription reactivate_subscription preview_change change_subscription
-    pay_past_due drop_change pause_subscription resume_subscription
+    pay_past_due drop_change pause_subscription resume_subscription extend_trial
     list_seats assign_seats assign_seat release_seat check_entitlement
     list_invoices get_invoice print_invoice void_invoice write_off_invoice receive_webhook read_balance
     alive ready list_stuck_cases list_events move_clock metrics

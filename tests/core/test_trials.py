@@ -1,17 +1,20 @@
 """Trials: once per account and product, free, and what becomes of them: bought, changed, cancelled, or over."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from core.access import INTERNAL
+from core.access import INTERNAL, SCOPES, Caller
 from core.cancellations import cancel, end_due
 from core.carts import lines_of
 from core.checkout import cancel_order
-from core.errors import PaymentDeclined, SeatsOutOfRange, TransitionInvalid, TrialNotEligible, ValidationFailed
+from core.errors import Forbidden, PaymentDeclined, SeatsOutOfRange, TransitionInvalid, TrialNotEligible, ValidationFailed
 from core.invoices import Invoice
+from core.pauses import pause, resume
 from core.quotes import quote_document
+from core.renewals import renew_due
 from core.subscriptions import Subscription, Trial
+from core.trials import extend_trial
 from puesto import Plan, Price, Product, SeatRule, eur, hookimpl
 from puesto import Trial as Offer
 
@@ -249,3 +252,110 @@ def test_a_cancelled_trial_runs_to_its_end(shop):
     assert (shown["status"], shown["cancel_at"]) == ("trialing", "2026-03-31")
     shop.on("2026-03-31")
     assert end_due(shop.engine) == 1
+
+
+# --- longer, by staff
+
+
+def extend(shop, subscription, **how):
+    return extend_trial(shop.engine, subscription.id, INTERNAL, **how)
+
+
+@pytest.mark.parametrize("how", [{"days": 7}, {"until": date(2026, 4, 7)}])
+def test_staff_extend_a_trial_by_days_or_to_a_day(shop, how):
+    subscription = shop.try_out("gotoassist-standard")
+    shop.on("2026-03-20")
+
+    extend(shop, subscription, **how, reason="illness")
+
+    shown = shop.show(subscription)
+    assert (shown["status"], shown["trial_end"]) == ("trialing", "2026-04-07")
+    assert shown["current_period"] == {"start": "2026-03-01", "end": "2026-04-07"}
+    (event,) = shop.events("trial.extended")
+    assert (event["data"]["before"], event["data"]["reason"]) == ({"trial_end": "2026-03-31"}, "illness")
+    assert event["data"]["subscription"] == shown
+    shop.on("2026-03-31")
+    assert end_due(shop.engine) == 0
+    shop.on("2026-04-07")
+    assert end_due(shop.engine) == 1
+    with pytest.raises(TrialNotEligible):
+        shop.try_out("gotoassist-standard")
+
+
+def test_what_follows_an_extended_trial_follows_later(shop):
+    subscription = shop.try_out("gotomeeting-professional", token="tok_ok")
+    end = shop.refresh(subscription).trial_end
+    later = end + timedelta(days=3)
+
+    extend(shop, subscription, days=3)
+
+    shop.on(str(end))
+    renew_due(shop.engine)
+    assert (shop.show(subscription)["status"], shop.show(subscription)["next_charge"]["date"]) == ("trialing", str(later))
+    shop.on(str(later))
+    renew_due(shop.engine)
+    shown = shop.show(subscription)
+    assert (shown["status"], shown["current_period"]["start"], shown["anchor_day"]) == ("active", str(later), later.day)
+
+
+def test_a_trial_is_never_endless(open_shop):
+    shop = open_shop(subscriptions={"trial_days_at_most": 40})
+    subscription = shop.try_out("gotoassist-standard")  # 30 days
+    extend(shop, subscription, days=4)
+
+    for how, pointer in [
+        ({"days": 7}, "/days"),
+        ({"until": date(2026, 4, 11)}, "/until"),
+        ({"until": date(2026, 4, 4)}, "/until"),  # no later than it is
+        ({}, "/days"),
+        ({"days": 1, "until": date(2026, 4, 5)}, "/days"),
+    ]:
+        with pytest.raises(ValidationFailed) as refused:
+            extend(shop, subscription, **how)
+        assert refused.value.errors[0].pointer == pointer
+    extend(shop, subscription, days=6)
+    assert shop.show(subscription)["trial_end"] == "2026-04-10"
+
+
+def test_the_days_of_a_pause_are_no_free_days(open_shop):
+    shop = open_shop(subscriptions={"trial_days_at_most": 40})
+    subscription = shop.try_out("gotoassist-standard")
+    pause(shop.engine, subscription.id, INTERNAL, at="now")
+    shop.on("2026-05-01")
+    resume(shop.engine, subscription.id, INTERNAL)
+
+    extend(shop, subscription, days=10)
+
+    assert shop.show(subscription)["trial_end"] == "2026-06-10"  # 40 days from 1 May
+    with pytest.raises(ValidationFailed):
+        extend(shop, subscription, days=1)
+
+
+def test_only_a_trial_that_runs_is_extended_and_only_by_staff(shop):
+    bought, over, ending = shop.buy("rescue-standard"), shop.try_out("gotowebinar-standard"), shop.try_out("gotoassist-standard")
+    cancel(shop.engine, ending.id, INTERNAL, at="period_end")
+    contact = Caller("usr_1", frozenset(SCOPES) - {"staff"}, account=bought.account)
+    shop.on("2026-03-25")
+    before = shop.contents()
+
+    for subscription, why in [(bought, "is active and no trial runs"), (over, "is trialing and no trial"), (ending, "Reactivate it")]:
+        with pytest.raises(TransitionInvalid, match=why):
+            extend(shop, subscription, days=1)
+    with pytest.raises(Forbidden):
+        extend_trial(shop.engine, ending.id, contact, days=1)
+
+    assert shop.contents() == before
+
+
+def test_a_trial_becomes_paid_at_the_terms_it_was_sold_under_though_its_plan_is_gone(open_shop):
+    shop = open_shop()
+    subscription = shop.try_out("gotomeeting-professional", token="tok_ok")
+    price = shop.show(subscription)["next_charge"]["amount"]
+    later = open_shop(folder=shop.folder, disabled=["gotomeeting"])
+    later.on(str(shop.refresh(subscription).trial_end))
+
+    renew_due(later.engine)
+
+    shown = later.show(subscription)
+    assert (shown["status"], shown["next_charge"]["amount"]) == ("active", price)
+    assert [charge.amount.amount for charge in later.engine.providers["sandbox"].charges() if charge.amount] == [price["amount"]]

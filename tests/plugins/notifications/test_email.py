@@ -757,6 +757,22 @@ def test_before_a_year_is_renewed_its_account_is_told_what_it_costs_and_how_to_g
     assert all(said in part for part in parts(message))
 
 
+@pytest.mark.parametrize(
+    ("locale", "subject", "rows"),
+    [
+        ("en", "Your free trial of Webinar lasts longer", [("Last day", "March 31, 2026")]),
+        ("es", "Su prueba gratuita de Webinar dura más", [("Último día", "31 de marzo de 2026")]),
+    ],
+)
+def test_whose_trial_is_extended_is_told_until_when(plugin, outbox, locale, subject, rows):
+    longer = a_trial(trial_end="2026-04-01", next_charge=None)
+    plugin().trial_extended(news("trial.extended", subscription=longer, account=an_account(locale), before={"trial_end": "2026-03-18"}))
+
+    [message] = outbox().values()
+    assert (message["Subject"], message["To"]) == (subject, "billing@acme.example")
+    assert_rows(message, rows)
+
+
 def paused(locale="en", ended_on=None):
     pause = {"paused_on": "2026-04-11", "ended_on": ended_on, "days_left": 21, "reason": None}
     charge = {"date": "2026-06-01", "amount": eur(36300)} if ended_on else None
@@ -1053,5 +1069,5 @@ def test_the_plugin_fits_the_hooks_it_implements(plugin):
 
     news = ("credit_note_issued", "order_completed", "past_due_ending", "payment_failed", "payment_method_expiring", "register_tables")
     news += ("renewal_coming", "seat_assigned", "subscription_cancelled", "subscription_past_due", "subscription_paused")
-    news += ("subscription_recovered", "subscription_resumed", "trial_ending", "trial_started")
+    news += ("subscription_recovered", "subscription_resumed", "trial_ending", "trial_extended", "trial_started")
     assert plugins.hooks_of("email") == news
