@@ -9,7 +9,7 @@ from fractions import Fraction
 from itertools import product
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.rules.derivations import Derivation
@@ -566,6 +566,7 @@ POLICIES = st.sampled_from(
 HAPPENINGS = st.lists(st.tuples(st.integers(0, 500), UNITS, INTERVALS, SEATS, POLICIES), max_size=12)
 
 
+@settings(max_examples=40)
 @given(DAYS, INTERVALS, HAPPENINGS, st.integers(0, 400))
 def test_over_any_life_each_day_is_paid_for_once_and_its_lines_sum_to_what_the_days_are_worth(begun, interval, happenings, rest):
     first = plan(Life(Deal(Price.per_seat(interval, Money(1000, "EUR")), 1)), begun)
