@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import peewee
 
 from core.engine.database import InstantField, JsonField, Row
-from core.engine.engine import Engine
+from core.engine.engine import ClockOffset, Engine
 from core.engine.values import new_id
 from core.errors import Forbidden, Missing, PreconditionFailed, Unauthorized, ValidationFailed
 
@@ -141,25 +141,36 @@ def create_token(engine: Engine, account: str, user: str, role: str) -> tuple[st
 
 
 def identify(engine: Engine, bearer: str | None, cart_secret: str | None = None) -> Caller:
-    """Whom a bearer secret belongs to. None is nobody. Raises Unauthorized for one that is unknown, expired or revoked."""
+    """Whom a bearer secret belongs to, at the time that a sandbox's clock shows now. None is nobody.
+
+    Raises Unauthorized for one that is unknown, expired or revoked.
+    """
     if bearer is None:
+        engine.refresh_clock()
         return Caller(NOBODY.id, NOBODY.scopes, anonymous=True, cart_secret=cart_secret)
     if bearer.startswith("sk_"):
         for key in engine.db.ask(_living_key, digest(bearer)):
+            engine.follow_clock(key.seconds)
             return Caller(key.id, frozenset(key.scopes), cart_secret=cart_secret)
     if bearer.startswith("at_"):
         for token in engine.db.ask(_token, digest(bearer)):
+            engine.follow_clock(token.seconds)
             if token.expires_at > engine.clock.now():
                 return Caller(token.user, TOKEN_SCOPES[token.role], account=token.account, cart_secret=cart_secret)
     raise Unauthorized("This key or token is unknown, expired or revoked.")
 
 
 def _living_key(hash_: str) -> Any:
-    return ApiKey.select(ApiKey.id, ApiKey.scopes).where((ApiKey.hash == hash_) & ApiKey.revoked_at.is_null())
+    return _with_clock(ApiKey, ApiKey.id, ApiKey.scopes).where((ApiKey.hash == hash_) & ApiKey.revoked_at.is_null())
 
 
 def _token(hash_: str) -> Any:
-    return AccountToken.select().where(AccountToken.hash == hash_)
+    return _with_clock(AccountToken, *AccountToken._meta.sorted_fields).where(AccountToken.hash == hash_)
+
+
+def _with_clock(model: Any, *columns: Any) -> Any:
+    """Both are asked for with each request: together."""
+    return model.select(*columns, ClockOffset.seconds).join(ClockOffset, peewee.JOIN.LEFT_OUTER, on=(ClockOffset.id == 1))
 
 
 def sweep_tokens(engine: Engine) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -19,7 +20,7 @@ from core.captures import under_way, write_capture
 from core.carts import Cart, check_open, get_cart, lines_of
 from core.disputes import Dispute
 from core.engine.engine import Engine
-from core.engine.idempotency import Answer, IdempotencyKey, KeyedRequest, begin, claim, finish, release
+from core.engine.idempotency import Answer, KeyedRequest, begin, claim, finish, release, take
 from core.engine.values import new_id
 from core.errors import (
     CorporateAccount,
@@ -29,7 +30,7 @@ from core.errors import (
     TransitionInvalid,
     ValidationFailed,
 )
-from core.hooks.payments import PaymentResult, ProviderTimeout, ProviderUnavailable
+from core.hooks.payments import PaymentLine, PaymentResult, ProviderTimeout, ProviderUnavailable
 from core.invoices import Invoice
 from core.orders import (
     WAITING,
@@ -75,7 +76,7 @@ def quote_cart(engine: Engine, cart_id: str, caller: Caller) -> Quote:
     cart = get_cart(engine, cart_id, caller)
     check_open(engine, cart)
     account = engine.db.get(Account, cart.account) if cart.account else None
-    waiting = waiting_order(engine, cart.id)
+    waiting = waiting_order(engine, cart.id) if cart.order else None
     if account is not None and waiting is not None:
         account.balance += waiting.credit_used  # ordering anew gives the waiting order up, and its credit comes back
     return make_quote(engine, cart, lines_of(engine, cart), account, caller)
@@ -106,17 +107,17 @@ def order_once(engine: Engine, request: KeyedRequest, place: Callable[..., None]
     place:   the first step, given `order_id`, inside its transaction.
     payment: how the buyer wants to pay; None: nothing is due, or `place` has chosen a stored method.
     """
-    with engine.db.transaction():
-        known = begin(engine, request)
+    with engine.db.gathered():
+        order_id = new_id("ord")
+        known = take(engine, request, order_id)
         if isinstance(known, Answer):
             return _respond(known)
-        if isinstance(known, IdempotencyKey):
-            order_id, resumed = str(known.resource), True
+        if resumed := known is not None:
+            order_id = str(known.resource)
         else:
-            order_id, resumed = new_id("ord"), False
-            claim(engine, request, order_id)
             place(order_id=order_id)
-    return _carry_on(engine, order_id, payment, request, resumed=resumed)
+        placed = _placed(engine, order_id)
+    return _carry_on(engine, placed, payment, request, resumed=resumed)
 
 
 def place_order(
@@ -133,7 +134,8 @@ def place_order(
     if account_id is None:
         raise ValidationFailed("The cart has no account yet: claim it first.", pointer="/account")
     lock_account(engine, account_id)
-    if (waiting := waiting_order(engine, cart_id)) is not None:
+    had_order = get_cart(engine, cart_id, caller, lock=True).order is not None
+    if had_order and (waiting := waiting_order(engine, cart_id)) is not None:
         give_up(engine, waiting)
     account, cart = lock_account(engine, account_id), get_cart(engine, cart_id, caller, lock=True)
     check_corporate(account, caller)
@@ -191,38 +193,54 @@ def _check_attempt(engine: Engine, quote: Quote, payment: PaymentChoice, purchas
 # --- second and third step
 
 
-def _carry_on(engine: Engine, order_id: str, choice: PaymentChoice | None, request: KeyedRequest, *, resumed: bool) -> Answer:
+@dataclass(frozen=True)
+class _Placed:
+    """An order as it was placed, with its latest payment."""
+
+    order: Order
+    account: Account
+    payment: Payment | None
+    lines: tuple[PaymentLine, ...]
+
+
+def _placed(engine: Engine, order_id: str) -> _Placed:
+    """Read in the transaction that has placed it, which knows all of it already."""
+    order = engine.db.get(Order, order_id)
+    assert order is not None
+    account = engine.db.get(Account, order.account)
+    assert account is not None
+    return _Placed(order, account, payment_of(engine, order), payment_lines(engine, order))
+
+
+def _carry_on(engine: Engine, placed: _Placed, choice: PaymentChoice | None, request: KeyedRequest, *, resumed: bool) -> Answer:
     """Pay a placed order where that was not done yet, and answer for it.
 
     resumed: the provider may have been called before its process died: it is asked first.
     """
-    order = engine.db.get(Order, order_id)
-    assert order is not None
-    payment, result, attempts = payment_of(engine, order), None, choice.attempts if choice else ()
+    payment, result, attempts = placed.payment, None, choice.attempts if choice else ()
     while payment is not None and payment.status == "created" and result is None:
         token = next((each.token for each in attempts if each.provider == payment.provider), None)
         try:
-            result = _ask_provider(engine, order, payment, token, resumed=resumed)
+            result = _ask_provider(engine, placed, payment, token, resumed=resumed)
         except ProviderUnavailable as error:
             down, resumed = payment, False
             payment = _fall_back(engine, down, attempts, request)
             if payment is None:
                 raise unavailable(down.provider) from error
-    with engine.db.transaction():
+    with engine.db.gathered():
         if payment is not None and result is not None:
-            settle(engine, payment, result)
-        answer = finish(engine, request, _outcome(engine, order_id))
+            settle_together(engine, [(payment, result)])
+        answer = finish(engine, request, _outcome(engine, placed.order.id))
     return _respond(answer)
 
 
-def _ask_provider(engine: Engine, order: Order, payment: Payment, token: str | None, *, resumed: bool) -> PaymentResult:
+def _ask_provider(engine: Engine, placed: _Placed, payment: Payment, token: str | None, *, resumed: bool) -> PaymentResult:
     """Second step; an outcome that nobody knows is `processing`. Raises ProviderUnavailable where certainly nothing was charged."""
-    account = engine.db.get(Account, order.account)
-    assert account is not None
+    order = placed.order
     try:
         known = retrieve(engine, payment) if resumed else None
-        words: dict[str, Any] = {"locale": order.locale, "purchase_order": order.purchase_order, "lines": payment_lines(engine, order)}
-        return known or begin_at_provider(engine, payment, account, token=token, **words)
+        words: dict[str, Any] = {"locale": order.locale, "purchase_order": order.purchase_order, "lines": placed.lines}
+        return known or begin_at_provider(engine, payment, placed.account, token=token, **words)
     except ProviderTimeout:
         return PaymentResult("processing", payment.money)
 
@@ -319,11 +337,10 @@ def _foresee(engine: Engine, payments: Sequence[Payment]) -> None:
     db, ids, orders = engine.db, [each.id for each in payments], [each.order for each in payments]
     db.foresee(Account.id, (each.account for each in payments), hold=True)
     db.foresee(Order.id, orders, hold=True)
-    db.foresee(Payment.id, ids, hold=True)
+    db.foresee(Payment.order, orders, hold=True)
     lines = [each.subscription for each in db.foresee(OrderLine.order, orders) if each.subscription]
     db.foresee(Subscription.id, lines, hold=True)
     db.foresee(SubscriptionChange.subscription, lines)
-    db.foresee(Payment.order, orders)
     db.foresee(Invoice.order, orders, credits=None)
     db.foresee(Refund.payment, ids)
     db.foresee(Dispute.payment, ids)
@@ -332,7 +349,7 @@ def _foresee(engine: Engine, payments: Sequence[Payment]) -> None:
 def _wait(engine: Engine, order: Order, status: str) -> None:
     """The order waits for the provider, or for the buyer at the bank: then its cart can be edited and paid anew meanwhile."""
     engine.db.update(order, status=status, version=order.version + 1)
-    engine.db.execute(Cart.update(status="open" if status == "requires_action" else "ordering").where(Cart.id == order.cart))
+    engine.db.set(Cart, order.cart, status="open" if status == "requires_action" else "ordering")
 
 
 def _give_back(engine: Engine, order: Order, payment: Payment) -> None:
@@ -373,7 +390,7 @@ def confirm_order(engine: Engine, order_id: str, caller: Caller, *, data: dict[s
         with engine.db.transaction():
             release(engine, request)
         raise
-    return _carry_on(engine, order_id, None, request, resumed=True)
+    return _carry_on(engine, _placed(engine, order_id), None, request, resumed=True)
 
 
 def buyer_returned(engine: Engine, order_id: str, data: dict[str, Any]) -> str:

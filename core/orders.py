@@ -144,7 +144,8 @@ def write_order(
     if cart is not None:
         engine.db.update(cart, status="ordering", order=order.id)
     post(engine, account.id, "used", order_id, -quote.credit_used.amount)
-    engine.db.update(account, ordered=True)
+    if not account.ordered:
+        engine.db.update(account, ordered=True)
     return order
 
 
@@ -176,7 +177,7 @@ def complete_order(engine: Engine, order: Order, payment: Payment | None) -> Non
     news = [_fulfil(engine, account, line) for line in lines]
     post(engine, account.id, "credited", order.id, max(-order.total, 0))
     if order.kind == "purchase":
-        engine.db.execute(Cart.update(status="ordered").where(Cart.id == order.cart))
+        engine.db.set(Cart, order.cart, status="ordered")
     engine.db.update(order, status="completed", completed_at=engine.clock.now(), version=order.version + 1)
     invoice = _invoice(engine, order, account, lines, payment)
     _tell(engine, order, account, invoice, news)
@@ -291,7 +292,7 @@ def close_order(engine: Engine, order: Order, status: str, *, tell: Payment | No
         return
     engine.db.update(order, status=status, version=order.version + 1)
     post(engine, order.account, "given_back", order.id, order.credit_used)
-    engine.db.execute(Cart.update(status="open", order=None).where(Cart.id == order.cart))
+    engine.db.set(Cart, order.cart, status="open", order=None)
     unreserve(engine, order.cart)
     renews = order.kind == "renewal" and any(line.fulfilment.get("renews") for line in lines_of(engine, order))
     if renews and order.placed_by == INTERNAL.id:
@@ -343,8 +344,7 @@ def lines_of(engine: Engine, order: Order) -> list[OrderLine]:
 
 def waiting_order(engine: Engine, cart: str) -> Order | None:
     """The order of a cart whose buyer is at the bank; the cart can be edited and ordered anew meanwhile."""
-    order: Order | None = engine.db.first(Order.select().where((Order.cart == cart) & (Order.status == "requires_action")))
-    return order
+    return next(iter(engine.db.having(Order.cart, cart, status="requires_action")), None)
 
 
 def payment_of(engine: Engine, order: Order) -> Payment | None:

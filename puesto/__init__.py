@@ -4,6 +4,7 @@ from core.engine.database import DayField, InstantField, JsonField, Row, refers_
 from core.engine.plugin_rows import PluginDatabase
 from core.engine.plugins import PluginContext
 from core.engine.settings import Secret, SecretField
+from core.engine.sqlite import WriterQueue
 from core.errors import FieldError, Message, PluginFailed, TaxIdRejected
 from core.hooks import hookimpl
 from core.hooks.carts import CartView, CartWarning
@@ -100,6 +101,7 @@ __all__ = [
     "TaxRate",
     "TaxRequest",
     "Trial",
+    "WriterQueue",
     "eur",
     "gbp",
     "hookimpl",

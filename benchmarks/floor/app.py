@@ -22,6 +22,7 @@ from benchmarks.floor.documents import (
     item,
     order_of,
     priced,
+    settlement,
     subscription_of,
     totals,
 )
@@ -128,7 +129,8 @@ class Floor:
             sums = tuple(line[name]["amount"] for name in ("net", "tax", "total"))
             run(sql.NEW_ORDER_LINE, (own, order["account"], order["id"], None, *sums, *documents))
         run(sql.CART_ORDERING, (order["id"], order["cart"]))
-        run(sql.ACCOUNT_ORDERED, (order["buyer"][8] - used, True, order["account"]))
+        if used or not order["buyer"][10]:
+            run(sql.ACCOUNT_ORDERED, (order["buyer"][8] - used, True, order["account"]))
         paid = (order["payment"], order["account"], order["id"], "sandbox", "created", due, 0, 0, 0, 0, CURRENCY, None, False, None, None)
         run(sql.NEW_PAYMENT, (*paid, None, "{}", None, None, None, False, now, 0, None, now))
 
@@ -176,13 +178,15 @@ class Floor:
         order["invoice"], number = new_id("inv"), f"{series}-{known[0]:06d}"
         sums = tuple(order["totals"][name]["amount"] for name in ("net", "tax", "total"))
         own = {name: buyer[name] for name in ("name", "address", "country", "tax_id")}
-        printed = (dumped(SELLER), dumped(own), "[]", "en", None, now[:10], None, None, None, now)
+        paid = dumped(settlement(order["totals"]["total"]))
+        printed = (dumped(SELLER), dumped(own), "[]", "en", None, now[:10], None, None, None, paid, now)
         row = (order["invoice"], order["account"], order["id"], "invoice", series, known[0], number, "paid", CURRENCY, *sums)
         run(sql.NEW_INVOICE, (*row, *printed))
         document = invoice_of(order, number, own, now[:10])
         for line, (_, own_line, subscription) in zip(document["lines"], order["lines"], strict=True):
             billed = (own_line, "charge", line["description"], line["seats"], line["period"]["start"], line["period"]["end"])
-            amounts = (line["net"]["amount"], line["tax"]["amount"], "21", "standard", None)
+            told = ("month", dumped(line["prices"]), dumped(line["explanation"]))
+            amounts = (line["net"]["amount"], line["tax"]["amount"], "21", "standard", None, *told)
             run(sql.NEW_INVOICE_LINE, (new_id("inl"), order["account"], order["invoice"], subscription, *billed, *amounts))
         return document
 

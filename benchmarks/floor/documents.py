@@ -25,6 +25,7 @@ SELLER = {
     "address": "Calle Mayor 1, 28013 Madrid",
     "email": "billing@puesto.example",
     "tax_id": "ESB99286320",
+    "series": "",
     "time_zone": "Europe/Madrid",
     "currency": "EUR",
 }
@@ -109,8 +110,16 @@ def fulfilment(line: dict[str, Any]) -> dict[str, Any]:
 
 
 def item(line: dict[str, Any]) -> dict[str, Any]:
-    same = {name: line[name] for name in ("seats", "period", "net", "tax")}
-    return {"kind": "charge", "description": f"{line['product_name']} – {line['plan_name']}", **same, **TAX}
+    same = {name: line[name] for name in ("seats", "period", "explanation", "net", "tax", "interval")}
+    return {"kind": "charge", "description": f"{line['product_name']} – {line['plan_name']}", **same, **TAX, "prices": prices(line)}
+
+
+def prices(line: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"count": line["seats"], "unit_amount": line["unit_amount"], "included": None}]
+
+
+def settlement(total: dict[str, Any]) -> dict[str, Any]:
+    return {"kind": "paid", "amount": total, "credit_used": money(0), "instructions": None}
 
 
 def decision(lines: list[dict[str, Any]]) -> dict[str, Any]:
@@ -175,6 +184,8 @@ def subscription_of(line: dict[str, Any], own: str, account: str) -> dict[str, A
         "currency": CURRENCY,
         "current_period": line["period"],
         "next_charge": line["next_charge"],
+        "past_due": None,
+        "unused": None,
         "pending_changes": [],
     }
 
@@ -188,7 +199,8 @@ def invoice_of(order: dict[str, Any], number: str, buyer: dict[str, Any], issued
             "subscription": sub,
             "rate": "21",
             "category": "standard",
-            **{name: line[name] for name in ("period", "net", "tax", "total")},
+            "prices": prices(line),
+            **{name: line[name] for name in ("interval", "explanation", "period", "net", "tax", "total")},
         }
         for line, _, sub in order["lines"]
     ]
@@ -207,11 +219,13 @@ def invoice_of(order: dict[str, Any], number: str, buyer: dict[str, Any], issued
         "purchase_order": None,
         "issued_on": issued_on,
         "due_on": None,
+        "settlement": settlement(order["totals"]["total"]),
         **{name: order["totals"][name] for name in ("net", "tax", "total")},
         "paid": order["totals"]["total"],
         "due": money(0),
         "payment_instructions": None,
         "lines": lines,
         "credits": None,
+        "corrects": [],
         "credit_notes": [],
     }

@@ -10,7 +10,7 @@ def _insert(table: str, columns: str) -> str:
 
 
 KEY = "SELECT id FROM api_key WHERE hash = ? AND revoked_at IS NULL"
-ACCOUNT = "SELECT id, name, email, kind, country, currency, locale, time_zone, balance, created_at FROM account WHERE id = ?"
+ACCOUNT = "SELECT id, name, email, kind, country, currency, locale, time_zone, balance, created_at, ordered FROM account WHERE id = ?"
 CART = "SELECT account, status, country, currency FROM cart WHERE id = ?"
 LINES = "SELECT id, plan, interval, seats FROM cart_line WHERE cart = ? ORDER BY id"
 
@@ -36,11 +36,12 @@ NEW_SUBSCRIPTION = _insert(
 NEW_INVOICE = _insert(
     "invoice",
     "id account order kind series sequence number status currency net tax total seller buyer notes locale purchase_order issued_on due_on"
-    " credits cause created_at",
+    " credits cause settlement created_at",
 )
 NEW_INVOICE_LINE = _insert(
     "invoice_line",
-    "id account invoice subscription item kind description seats period_start period_end net tax rate category credits",
+    "id account invoice subscription item kind description seats period_start period_end net tax rate category credits interval prices"
+    " explanation",
 )
 NEW_EVENT = _insert("event", "id account type subject data occurred_at position")
 

@@ -188,7 +188,7 @@ class Database(ABC):
         updates, inserts = self._gathering.take()
         with self.guarded(), self._at_once():
             for row, changes in updates:
-                self._run(*statements.update(row, changes, self._peewee.param))
+                self._run(*statements.update(type(row), row._pk, changes, self._peewee.param))
             for rows in inserts:
                 for part in in_parts(rows, MOST_VARIABLES // len(type(rows[0])._meta.fields)):
                     self._run(*statements.insert(part, self._peewee.param))
@@ -343,10 +343,37 @@ class Database(ABC):
             self._gathering.update(row, changes)
         elif changes:
             with self.transaction():
-                self._run(*statements.update(row, changes, self._peewee.param))
+                self._run(*statements.update(type(row), row._pk, changes, self._peewee.param))
                 self._know_only(row)
         for name, value in changes.items():
             setattr(row, name, value)
+
+    def insert_new(self, row: Row) -> bool:
+        """Insert a row unless its key is there already; whether it was not."""
+        with self.transaction():
+            statement, values = statements.insert([row], self._peewee.param)
+            inserted = bool(self._run(f"{statement} ON CONFLICT DO NOTHING", values).rowcount)
+            self._forget(type(row))
+            self.writes += inserted
+            return inserted
+
+    def set(self, model: type[Row], row_id: object, **changes: Any) -> None:
+        """Change columns of the row with that primary key, if there is one."""
+        key: Any = model._meta.primary_key
+        known = self._gathering.find((key, ()), row_id, hold=False) if self._gathering is not None else None
+        if known:
+            self.update(known[0], **changes)
+            return
+        with self.transaction():
+            self._run(*statements.update(model, row_id, changes, self._peewee.param))
+            self._forget(model)
+            self.writes += 1
+
+    def _forget(self, model: type[Row]) -> None:
+        """Something of a table was written past what is known of it."""
+        self._open.held.clear()
+        if self._gathering is not None:
+            self._gathering.forget(model)
 
     def delete(self, row: Row) -> None:
         self.execute(type(row).delete().where(type(row)._meta.primary_key == row._pk))
@@ -355,9 +382,7 @@ class Database(ABC):
         """Run an update or delete; the number of rows it touched."""
         self._write_out()
         with self.transaction():
-            self._open.held.clear()
-            if self._gathering is not None:
-                self._gathering.forget(query.model)
+            self._forget(query.model)
             touched = int(query.execute(self._peewee))
             self.writes += touched > 0
             return touched

@@ -105,10 +105,15 @@ class Engine:
     # --- the movable clock of a sandbox
 
     def refresh_clock(self) -> None:
-        """Take over how far another process has moved the clock. Called at the start of each request and job."""
+        """Take over how far another process has moved the clock. Called at the start of each job, and of each request of nobody."""
         if isinstance(self.clock, TestClock):
             for row in self.db.ask(_clock_offset):
-                self.clock.offset = max(self.clock.offset, timedelta(seconds=row.seconds))
+                self.follow_clock(row.seconds)
+
+    def follow_clock(self, seconds: float | None) -> None:
+        """Take over `ClockOffset.seconds`, where it was read with something else; None: nobody has moved the clock."""
+        if isinstance(self.clock, TestClock) and seconds is not None:
+            self.clock.offset = max(self.clock.offset, timedelta(seconds=seconds))
 
     def move_clock(self, instant: datetime) -> None:
         """Make it `instant` for every process of this sandbox, in a transaction of its own.

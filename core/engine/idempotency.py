@@ -74,7 +74,7 @@ def once(engine: Engine, request: KeyedRequest, work: Callable[[], Any]) -> Answ
         if row is not None:
             return _stored(row)
         answer = Answer(work())
-        _insert(engine, request, answer={"body": answer.body}, resource=None)
+        _insert(engine, _row(engine, request, answer={"body": answer.body}, resource=None))
         return answer
 
 
@@ -95,14 +95,25 @@ def begin(engine: Engine, request: KeyedRequest) -> IdempotencyKey | Answer | No
     return row
 
 
+def take(engine: Engine, request: KeyedRequest, resource: str) -> IdempotencyKey | Answer | None:
+    """`begin` and `claim` in one, where the resource's id is known before; None: the key was new, and is taken."""
+    row = _row(engine, request, answer=None, resource=resource)
+    if engine.db.insert_new(row):
+        return None
+    known = begin(engine, request)
+    if known is None:
+        claim(engine, request, resource)
+    return known
+
+
 def claim(engine: Engine, request: KeyedRequest, resource: str) -> None:
     """Take a new key for an operation on `resource`, inside the operation's first transaction."""
-    _insert(engine, request, answer=None, resource=resource)
+    _insert(engine, _row(engine, request, answer=None, resource=resource))
 
 
 def finish(engine: Engine, request: KeyedRequest, body: Any) -> Answer:
     """Store the answer, inside the operation's last transaction."""
-    engine.db.execute(IdempotencyKey.update(answer={"body": body}).where(IdempotencyKey.id == request.id))
+    engine.db.set(IdempotencyKey, request.id, answer={"body": body})
     return Answer(body)
 
 
@@ -131,8 +142,8 @@ def _stored(row: IdempotencyKey) -> Answer:
     return Answer(row.answer["body"], replayed=True)
 
 
-def _insert(engine: Engine, request: KeyedRequest, *, answer: Any, resource: str | None) -> None:
-    key = IdempotencyKey(
+def _row(engine: Engine, request: KeyedRequest, *, answer: Any, resource: str | None) -> IdempotencyKey:
+    return IdempotencyKey(
         id=request.id,
         account=request.account,
         fingerprint=request.fingerprint,
@@ -140,10 +151,11 @@ def _insert(engine: Engine, request: KeyedRequest, *, answer: Any, resource: str
         answer=answer,
         created_at=engine.clock.now(),
     )
-    try:
-        engine.db.insert(key)
-    except peewee.IntegrityError:  # where rows are locked one by one, two may find no key at once
-        raise _in_progress() from None
+
+
+def _insert(engine: Engine, row: IdempotencyKey) -> None:
+    if not engine.db.insert_new(row):  # where rows are locked one by one, two may find no key at once
+        raise _in_progress()
 
 
 def _in_progress() -> RequestInProgress:

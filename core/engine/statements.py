@@ -90,12 +90,11 @@ def insert(rows: Sequence[Any], parameter: str) -> Statement:
     return begin + ", ".join([places] * len(rows)), values
 
 
-def update(row: Any, changes: dict[str, Any], parameter: str) -> Statement:
-    """The update of one row, found by its key."""
-    model: Any = type(row)
+def update(model: Any, key: object, changes: dict[str, Any], parameter: str) -> Statement:
+    """The update of the row with that key."""
     names = tuple(changes)
     values = [to(changes[name]) for name, to in _converters(model, names)]
-    return _update(model, names, parameter), [*values, model._meta.primary_key.db_value(row._pk)]
+    return _update(model, names, parameter), [*values, model._meta.primary_key.db_value(key)]
 
 
 @cache

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
+from puesto import WriterQueue
+
 SCHEMA = """
     CREATE TABLE payment (
         key TEXT PRIMARY KEY, ref TEXT NOT NULL UNIQUE, payment_id TEXT NOT NULL, setup INTEGER NOT NULL, token TEXT, method TEXT,
@@ -31,16 +33,35 @@ UPGRADES = (
 )
 
 
-@contextmanager
-def open_books(path: Path) -> Iterator[sqlite3.Connection]:
-    """One transaction, which begins IMMEDIATE and is on disk when it ends."""
+class Books:
+    """The file, on one connection that stays open: in this process one at a time works on it, and writers of all processes in turn."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._queue = path, WriterQueue(str(path))
+        self._connection: sqlite3.Connection | None = None
+
+    @contextmanager
+    def open(self) -> Iterator[sqlite3.Connection]:
+        """One transaction, which begins IMMEDIATE and is on disk when it ends."""
+        with self._queue:
+            books = self._connection = self._connection or _connect(self._path)
+            try:
+                books.execute("BEGIN IMMEDIATE")
+                with books:  # commits, or rolls back what raised
+                    yield books
+            except sqlite3.Error:
+                self._connection = None  # a connection remembers how its file was when it was opened
+                raise
+
+
+def _connect(path: Path) -> sqlite3.Connection:
     _create(path)
-    with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as books:
-        books.execute("PRAGMA synchronous = FULL")
-        books.execute("BEGIN IMMEDIATE")
-        with books:  # commits, or rolls back what raised
-            _upgrade(books)
-            yield books
+    books = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+    books.execute("PRAGMA synchronous = FULL")
+    books.execute("BEGIN IMMEDIATE")
+    with books:
+        _upgrade(books)
+    return books
 
 
 def _upgrade(books: sqlite3.Connection) -> None:

@@ -7,14 +7,13 @@ file at once.
 from __future__ import annotations
 
 import sqlite3
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, astuple, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from plugins.payments.sandbox_books import open_books
+from plugins.payments.sandbox_books import Books
 from plugins.payments.sandbox_entries import HOLDING, Charge, Entry, decide, new_id, opened
 from puesto import (
     CaptureRequest,
@@ -39,10 +38,7 @@ class Ledger:
     """The gateway: what it decides about an attempt, and what it has written down. `announce`: who is told of every change."""
 
     def __init__(self, path: Path, announce: Announce | None = None) -> None:
-        self._path = path
-        self._announce = announce
-        # SQLite makes writers wait by sleeping; within one process a lock wakes the next one at once.
-        self._turn = threading.Lock()
+        self._books, self._announce = Books(path), announce
 
     def begin(self, request: PaymentRequest, *, setup: bool) -> Entry:
         """Decide about an attempt and write it down; a key that is in the books already is answered from there."""
@@ -163,7 +159,7 @@ class Ledger:
     @contextmanager
     def books(self) -> Iterator[sqlite3.Connection]:
         """The open books, in one transaction."""
-        with self._turn, open_books(self._path) as books:
+        with self._books.open() as books:
             yield books
 
 

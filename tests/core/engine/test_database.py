@@ -770,3 +770,52 @@ def test_who_is_interrupted_while_waiting_leaves_the_queue(first):
     with lock:
         served.append("next")
     assert served == ["next"]
+
+
+# --- by key
+
+
+def test_a_row_is_inserted_unless_its_key_is_there(db):
+    assert db.insert_new(Shelf(id="one", seats=1)) is True
+    assert db.insert_new(Shelf(id="one", seats=2)) is False
+
+    assert db.get(Shelf, "one").seats == 1
+
+
+def test_a_row_is_changed_by_its_key_if_it_is_there(db):
+    db.insert(Shelf(id="one"), Shelf(id="two"))
+
+    with db.transaction():
+        held = db.lock(Shelf, "one")
+        db.set(Shelf, "one", seats=5)
+        db.set(Shelf, "nowhere", seats=7)
+        assert db.lock(Shelf, "one").seats == 5
+
+    assert held.seats == 0
+    assert [row.seats for row in db.all(Shelf.select().order_by(Shelf.id))] == [5, 0]
+
+
+def test_a_row_that_a_gathered_transaction_knows_is_changed_by_its_key_with_what_else_changes(db, statements):
+    db.insert(Shelf(id="one"), Shelf(id="two"))
+
+    with db.gathered():
+        known = db.get(Shelf, "one")
+        db.set(Shelf, "one", seats=5)
+        assert known.seats == 5
+        db.update(known, text="x")
+        del statements[:]
+
+    assert [statement.partition(" WHERE")[0] for statement in statements] == [
+        'UPDATE "shelf" SET "seats" = 5, "text" = \'x\'',
+        "COMMIT",
+    ]
+
+
+def test_a_row_that_a_gathered_transaction_does_not_know_is_changed_at_once_and_read_anew(db):
+    db.insert(Shelf(id="one"), Shelf(id="two"))
+
+    with db.gathered():
+        db.update(db.get(Shelf, "one"), seats=5)
+        db.set(Shelf, "two", seats=7)
+
+        assert (db.get(Shelf, "one").seats, db.get(Shelf, "two").seats) == (5, 7)
