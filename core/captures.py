@@ -21,13 +21,13 @@ from core.engine.events import append
 from core.engine.idempotency import Answer, IdempotencyKey, KeyedRequest, begin, claim, finish
 from core.engine.values import new_id, to_json
 from core.errors import CaptureExceedsPayment, TransitionInvalid
+from core.fulfilment import unreserve
 from core.hooks.payments import CaptureRequest, PaymentProvider, PaymentResult, ProviderTimeout, ProviderUnavailable
 from core.invoices import invoice_document, invoice_of
 from core.orders import Order, get_order, note_captured, order_document, payment_of
 from core.payments import FAILED, GRACE, HOLDING, SUCCEEDED, Payment, record_result, reference
 from core.providers import call_provider, find_provider
 from core.rules.money import Money
-from core.subscriptions import unreserve
 from core.voids import check_voidable, undo_order
 
 log = logging.getLogger("puesto.captures")

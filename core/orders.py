@@ -17,6 +17,7 @@ from core.engine.database import InstantField, JsonField, Row, refers_to
 from core.engine.engine import Engine
 from core.engine.events import append
 from core.engine.values import new_id, to_json
+from core.fulfilment import apply_change, note_collected, reserve, schedule_change, start, unreserve
 from core.hooks.payments import PaymentLine
 from core.hooks.subscriptions import FailedAttempt
 from core.invoices import Invoice, invoice_document, invoice_of, issue_invoice, move_invoice, settlement_of
@@ -26,17 +27,7 @@ from core.payments import Payment, payment_document, refund_document, refunds_of
 from core.quotes import Quote, QuoteLine
 from core.rules.money import Money
 from core.seats import fit_seats
-from core.subscriptions import (
-    Subscription,
-    announce,
-    apply_change,
-    note_collected,
-    reserve,
-    schedule_change,
-    start,
-    subscription_document,
-    unreserve,
-)
+from core.subscriptions import Subscription, announce, subscription_document
 
 WAITING = ("pending", "requires_action", "processing")
 

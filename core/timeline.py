@@ -21,11 +21,12 @@ from core.engine.engine import Engine
 from core.engine.events import EventRow
 from core.engine.values import to_json
 from core.errors import ValidationFailed
+from core.fulfilment import columns_of
 from core.invoices import InvoiceLine, lines_of_subscription
 from core.quotes import QuoteLine, final_line, renewal_line
 from core.rules.money import Money
 from core.rules.periods import Period
-from core.subscriptions import RUNNING, Subscription, Trial, columns_of, pending_changes
+from core.subscriptions import RUNNING, Subscription, Trial, pending_changes
 
 MOST_YEARS = 10
 
