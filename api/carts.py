@@ -46,14 +46,16 @@ class NewCart(Schema):
     account = fields.String(validate=ID)
     country = fields.String(validate=validate.Length(equal=2))
     currency = fields.String(validate=validate.Length(equal=3))
+    coupon = fields.String(validate=validate.Length(1, 64))
     lines = fields.List(fields.Nested(LineIn), load_default=list)
 
 
 class CartChanges(Schema):
-    """Body of PATCH /v1/carts/{cart}, for a cart without account."""
+    """Body of PATCH /v1/carts/{cart}. country and currency: of a cart without account; coupon: null takes it off."""
 
     country = fields.String(validate=validate.Length(equal=2))
     currency = fields.String(validate=validate.Length(equal=3))
+    coupon = fields.String(allow_none=True, validate=validate.Length(1, 64))
 
 
 class CartLineOut(Answer):
@@ -72,6 +74,7 @@ class CartOut(Answer):
     status = Choice("open", "ordering", "ordered", "merged")
     country = fields.String(required=True)
     currency = fields.String(required=True)
+    coupon = fields.String(required=True, allow_none=True)
     expires_at = Instant()
     lines = fields.List(fields.Nested(CartLineOut), required=True)
     warnings = fields.List(fields.Nested(WarningOut), required=True)
@@ -134,7 +137,7 @@ def create_cart(body):
         document, status, headers = _shown(cart, 201)
         return {**document, "secret": secret}, status, headers
     caller().need("checkout")
-    for name in set(body) - {"account"}:
+    for name in set(body) - {"account", "coupon"}:
         raise ValidationFailed("The cart of an account takes its {name}: leave it out.", pointer=f"/{name}", name=name)
     return store_once(lambda: _shown(carts.create_cart(engine(), caller(), lines, **body)[0], 201))
 
@@ -153,7 +156,7 @@ def get_cart(cart_id):
 @blueprint.response(200, CartOut)
 @guarded
 def change_cart(body, cart_id, version):
-    """Change country or currency of a cart without account."""
+    """Change the coupon of a cart; or country and currency of one without account."""
     return _shown(carts.change_cart(engine(), cart_id, caller(), version, **body))
 
 

@@ -70,6 +70,15 @@ class PastDueOut(Answer):
     access_until = Instant(allow_none=True)
 
 
+class DiscountOut(Answer):
+    """What is taken off the price: `percent` of it, or an `amount` a period; `periods`: how many, with the running one; null: always."""
+
+    coupon = fields.String(required=True)
+    percent = fields.String(required=True, allow_none=True)
+    amount = Amount(allow_none=True)
+    periods = fields.Integer(required=True, allow_none=True)
+
+
 class SubscriptionOut(Answer):
     id = fields.String(required=True)
     account = fields.String(required=True)
@@ -89,6 +98,7 @@ class SubscriptionOut(Answer):
     pause_at = Day(allow_none=True)
     paused_on = Day(allow_none=True)
     next_charge = fields.Nested(NextChargeOut, required=True, allow_none=True)
+    discount = fields.Nested(DiscountOut, required=True, allow_none=True)
     put_off = Amount("what goes on the next invoice besides, tax included; below zero where more is given back than charged")
     past_due = fields.Nested(PastDueOut, required=True, allow_none=True)
     unused = fields.Nested(UnusedOut, required=True, allow_none=True)

@@ -13,17 +13,21 @@ import peewee
 
 from core.access import Caller, check_version, digest, find, missing
 from core.accounts import Account, check_fields
+from core.engine.clock import day_in
 from core.engine.database import InstantField, JsonField, Row, refers_to
 from core.engine.engine import Engine
+from core.engine.plugins import plugin_failed
 from core.engine.values import new_id, to_json
 from core.errors import CartExpired, CartNotOpen, Message, TrialNotEligible, ValidationFailed
 from core.hooks.carts import CartView, CartWarning
+from core.hooks.discounts import DiscountedLine
 from core.hooks.tax import Party
+from core.rules.discounts import Discount
 from core.rules.periods import Interval
 from core.seats import check_release
 from core.subscriptions import Subscription, find_subscription, trial_refusal
 from core.tax import buyer_of
-from core.terms import Terms, find_terms, next_terms
+from core.terms import Terms, discounted, find_terms, next_terms
 
 MODES = ("buy", "trial", "change")
 MERGE_MODES = ("keep", "replace", "sum")
@@ -44,6 +48,7 @@ class Cart(Row):
     )
     country = peewee.CharField(max_length=2)
     currency = peewee.CharField(max_length=3)
+    coupon = peewee.CharField(max_length=64, null=True)
     order = peewee.CharField(max_length=40, null=True)
     secret_hash = peewee.CharField(max_length=64, null=True)
     version = peewee.IntegerField(default=1)
@@ -99,6 +104,7 @@ def create_cart(
     account: str | None = None,
     country: str | None = None,
     currency: str | None = None,
+    coupon: str | None = None,
 ) -> tuple[Cart, str | None]:
     """A cart, for an account or for nobody yet; the secret of the latter is told here and never again.
 
@@ -116,6 +122,7 @@ def create_cart(
         status="open",
         country=owner.country if owner else country,
         currency=owner.currency if owner else currency,
+        coupon=coupon,
         order=None,
         secret_hash=digest(secret) if secret else None,
         version=1,
@@ -193,15 +200,16 @@ def delete_cart(engine: Engine, cart_id: str, caller: Caller, version: int | Non
         engine.db.delete(cart)
 
 
-def change_cart(engine: Engine, cart_id: str, caller: Caller, version: int | None = None, **changes: str) -> Cart:
-    """Change country or currency of a cart without account; every line is checked again.
+def change_cart(engine: Engine, cart_id: str, caller: Caller, version: int | None = None, **changes: str | None) -> Cart:
+    """Change the coupon, or country and currency of a cart without account; every line is checked again.
 
     Raises PreconditionFailed, CartNotOpen, CartExpired, ValidationFailed for an account's cart, and what `check_line` raises.
     """
-    check_fields(changes)
+    own = {name: value for name, value in changes.items() if name != "coupon"}
+    check_fields(own)
     with engine.db.transaction():
         cart = _editable(engine, cart_id, caller, version)
-        if cart.account is not None:
+        if cart.account is not None and own:
             raise ValidationFailed("The cart has country and currency of its account: change them there.", pointer="/account")
         engine.db.update(cart, **changes)
         _check_all(engine, cart)
@@ -386,7 +394,23 @@ def line_terms(engine: Engine, cart: Cart, line: LineInput | CartLine, pointer: 
     terms = find_terms(engine, line.plan, line.interval, line.seats, cart.currency, pointer, trial=line.mode == "trial")
     if terms.trial and cart.account is not None and (refusal := trial_refusal(engine, cart.account, terms.product.id, cart.id)):
         raise TrialNotEligible(refusal, pointer=f"{pointer}/plan", product=terms.product.id)
-    return terms, None
+    return discounted(terms, _discount(engine, cart, line)), None
+
+
+def _discount(engine: Engine, cart: Cart, line: LineInput | CartLine) -> Discount | None:
+    """What the cart's coupon takes off a line that buys."""
+    known = engine.products.plans.get(line.plan or "")
+    price = known[1].price(line.interval, cart.currency) if known and line.interval and line.mode == "buy" else None
+    if cart.coupon is None or known is None or price is None or not line.seats:
+        return None
+    account = engine.db.get(Account, cart.account) if cart.account else None
+    today = day_in(engine.clock.now(), account.time_zone if account else engine.settings["seller"]["time_zone"])
+    view = DiscountedLine(cart.account, known[0].id, known[1].id, price.interval, line.seats, price.amount(line.seats))
+    plugin, found = engine.plugins.first_named("discount_line", coupon=cart.coupon, line=view, on=today)
+    discount: Discount | None = found
+    if discount is not None and discount.amount is not None and discount.amount.currency != price.currency:
+        raise plugin_failed(plugin, "discount_line", f"takes {discount.amount.currency} off {price.currency}")
+    return discount
 
 
 def change_terms(engine: Engine, account: str, holder: str, line: LineInput | CartLine, pointer: str) -> tuple[Terms, Subscription]:
@@ -403,7 +427,7 @@ def change_terms(engine: Engine, account: str, holder: str, line: LineInput | Ca
 
 def cart_document(engine: Engine, cart: Cart) -> dict[str, Any]:
     """The cart as the API shows it."""
-    names = ("id", "account", "status", "country", "currency", "expires_at")
+    names = ("id", "account", "status", "country", "currency", "coupon", "expires_at")
     of_line = ("id", "mode", "plan", "interval", "seats", "subscription", "release")
     lines, account = lines_of(engine, cart), engine.db.get(Account, cart.account) if cart.account else None
     return {
@@ -420,6 +444,9 @@ def cart_warnings(engine: Engine, cart: Cart, lines: Sequence[CartLine], buyer: 
         for index, line in enumerate(lines)
         if line.plan is not None and line.plan not in engine.products.plans
     ]
+    if cart.coupon is not None and lines and not any(_discount(engine, cart, line) for line in lines):
+        unused = Message("The coupon {coupon} takes nothing off this cart.", {"coupon": cart.coupon})
+        gone.append(CartWarning("coupon-unused", "/coupon", unused))
     return [
         *gone,
         *plugin_warnings(engine, CartView(cart.account, buyer, cart.currency, tuple(filter(None, (line.plan for line in lines))))),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from core.engine.engine import Engine
 from core.engine.values import to_json
 from core.errors import CurrencyUnsupported, Missing, PlanUnavailable, SeatsOutOfRange
 from core.hooks.products import Plan, Product, Trial, localized, text
+from core.rules.discounts import Discount
 from core.rules.money import Money
 from core.rules.periods import Interval
 from core.rules.prices import Price, Tier
@@ -111,6 +113,12 @@ def _plan_document(plan: Plan, locale: str) -> dict[str, Any]:
         "trial": to_json(plan.trial),
         "prices": [price_document(price) for price in plan.prices],
     }
+
+
+def discount_from_document(document: dict[str, Any]) -> Discount:
+    """What `to_json` wrote of one."""
+    percent, amount = document["percent"], document["amount"]
+    return Discount(document["coupon"], Decimal(percent) if percent else None, Money(**amount) if amount else None, document["periods"])
 
 
 def price_document(price: Price) -> dict[str, Any]:

@@ -6,7 +6,7 @@ paid for stands in each line's `fulfilment` and `items`, so that what was shown 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from fractions import Fraction
@@ -309,14 +309,15 @@ def _quote_line(draft: _Draft, taxes: dict[str, LineTax], locale: str) -> QuoteL
     own, earlier = _items(draft, taxes, locale), draft.earlier
     items, put_off = ([*earlier, *own], []) if draft.collects else ([], [*earlier, *({**item, "id": new_id("poi")} for item in own)])
     net, tax = _sum(items, "net", currency), _sum(items, "tax", currency)
+    taken_off = total(map(_taken_off(draft), draft.of("charge")), currency) if draft.collects else zero(currency)
     left_over = _sum(put_off, "net", currency) + _sum(put_off, "tax", currency)
     next_amount = draft.terms.next_amount + following.tax + left_over if draft.terms.next_amount is not None else None
     document = {
         **_names(draft, locale),
         "period": draft.period,
         "unit_amount": _unit_amount(draft.terms),
-        "subtotal": _sum(items, "net", currency, "charge"),
-        "discount": zero(currency),
+        "subtotal": _sum(items, "net", currency, "charge") + taken_off,
+        "discount": taken_off,
         "credit": -_sum(items, "net", currency, "credit"),
         "net": net,
         "tax": tax,
@@ -329,6 +330,16 @@ def _quote_line(draft: _Draft, taxes: dict[str, LineTax], locale: str) -> QuoteL
     shown = to_json(document)
     fulfilment = _fulfilment(draft, kept(now), next_amount.amount if next_amount is not None else None, put_off)
     return QuoteLine(shown, net, tax, to_json(fulfilment), tuple(to_json(items)), draft.terms.needs_method)
+
+
+def _taken_off(draft: _Draft) -> Callable[[Line], Money]:
+    """What the discount takes off a charge of the line."""
+
+    def of(line: Line) -> Money:
+        whole = Fraction(line.derivation.days or 1, line.derivation.denominator or 1)
+        return draft.terms.price.amount(line.seats).times(whole) - line.amount if draft.terms.discount else zero(line.amount.currency)
+
+    return of
 
 
 def _names(draft: _Draft, locale: str) -> dict[str, Any]:
@@ -427,6 +438,7 @@ def _sold(terms: Terms) -> dict[str, Any]:
         "seats": terms.seats,
         "currency": terms.price.currency,
         "price": price_document(terms.price),
+        "discount": terms.discount,
     }
 
 

@@ -9,13 +9,14 @@ import peewee
 
 from core.access import missing
 from core.accounts import Account, account_document
-from core.catalog import price_from_document
+from core.catalog import discount_from_document, price_from_document
 from core.engine.database import DayField, InstantField, JsonField, Row, refers_to
 from core.engine.engine import Engine
 from core.engine.events import append
 from core.engine.values import to_json
 from core.errors import TransitionInvalid
 from core.hooks.products import text
+from core.rules.discounts import Discount
 from core.rules.money import Money
 from core.rules.periods import Interval, Period
 from core.rules.planner import Deal, Life, Term
@@ -35,6 +36,7 @@ class Subscription(Row):
     changing: what is being paid and will change it, as `Order.cart` names it; nothing else may change it meanwhile.
     retry_at: when what is past due is tried again; None: when a payment method is stored, or by hand.
     reminded_for: the end of the period of which its account was told that it comes; None: of none yet.
+    discount: what is taken off its price {coupon, percent, amount, periods}, `periods` with the running one; None: nothing.
     put_off:  lines that go on its next invoice, as its order will have them in `OrderLine.items`, each with an `id`; None: there are none.
     pause_at: the day on which it is to be paused; paused_on: the first day of the pause that it is in.
     moved:    by how many days pauses have moved the running period since it was charged.
@@ -70,6 +72,7 @@ class Subscription(Row):
     cancel_reason = peewee.CharField(max_length=500, null=True)
     unused = JsonField(null=True)
     put_off = JsonField(null=True)
+    discount = JsonField(null=True)
     pause_at = DayField(null=True)
     pause_reason = peewee.CharField(max_length=500, null=True)
     paused_on = DayField(null=True)
@@ -89,9 +92,14 @@ class Subscription(Row):
         return Term(Period(self.period_start, self.period_end), self.anchor_day, Money(self.term_amount, self.currency))
 
     @property
+    def reduction(self) -> Discount | None:
+        """What is taken off the running period."""
+        return discount_from_document(self.discount) if self.discount else None
+
+    @property
     def life(self) -> Life:
         """As the planner sees it, without the changes that wait. Nothing follows the term while it is paused, or about to be."""
-        deal = Deal(price_from_document(self.price), self.seats)
+        deal = Deal(price_from_document(self.price), self.seats, self.reduction)
         if self.trial_end is not None:
             return Life(deal, trial=self.term.period, ends_on=self.ends_on)
         return Life(deal, self.term, ends_on=self.ends_on)
@@ -290,6 +298,7 @@ def subscription_document(engine: Engine, subscription: Subscription, locale: st
         "current_period": to_json(subscription.term.period),
         "next_charge": _next_charge(subscription),
         "put_off": to_json(put_off_of(subscription)),
+        "discount": subscription.discount,
         "past_due": _past_due_document(engine, subscription) if subscription.status == "past_due" else None,
         "unused": subscription.unused if subscription.status == "cancelled" else None,
         "pending_changes": [change_document(change) for change in pending_changes(engine, subscription)],

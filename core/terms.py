@@ -11,6 +11,7 @@ from core.catalog import check_seats, check_trial_seats, find_plan, find_price, 
 from core.engine.engine import Engine
 from core.errors import Invalid, TransitionInvalid, TrialNotEligible, ValidationFailed
 from core.hooks.products import Plan, Product
+from core.rules.discounts import Discount
 from core.rules.money import Money
 from core.rules.periods import Interval
 from core.rules.planner import Billing, Change, Deal, plan
@@ -29,6 +30,7 @@ class Terms:
     changed:     what a change makes different, of CHANGEABLE.
     release:     at a renewal, users who lose their seats by the changes that take effect with it.
     held_back:   at a renewal, why the changes to another plan or interval go on waiting, as a code; None: all take effect.
+    discount:    what is taken off the period that begins, or runs.
     """
 
     product: Product
@@ -42,10 +44,11 @@ class Terms:
     changed: dict[str, Any] = field(default_factory=dict)
     release: tuple[str, ...] = ()
     held_back: str | None = None
+    discount: Discount | None = None
 
     @property
     def deal(self) -> Deal:
-        return Deal(self.price, self.seats)
+        return Deal(self.price, self.seats, self.discount)
 
     @property
     def needs_method(self) -> bool:
@@ -73,6 +76,19 @@ def find_terms(
     # What follows a trial is billed for at least as many seats as the plan is sold with.
     follows = price.amount(max(seats, plan.seats.min)) if plan.trial.requires_payment_method else None
     return Terms(product, plan, price, seats, price.interval, True, follows)
+
+
+def discounted(terms: Terms, discount: Discount | None) -> Terms:
+    """The terms with something taken off, this period, and the next one where that goes on."""
+    if discount is None:
+        return terms
+    following = Deal(terms.price, terms.seats, discount.following())
+    return replace(terms, discount=discount, next_amount=following.amount)
+
+
+def _next_reduction(subscription: Subscription) -> Discount | None:
+    """What is taken off the period that follows."""
+    return subscription.reduction.following() if subscription.reduction else None
 
 
 def next_terms(
@@ -104,7 +120,7 @@ def next_terms(
     if trialing:
         return replace(terms(new, trial=interval is None), changed=changed)
     waiting = {name: value for name, value in named_by(pending_changes(engine, subscription)).items() if name not in changed}
-    now, then = terms(new), terms(new | waiting)
+    now, then = (discounted(terms(values), subscription.reduction) for values in (new, new | waiting))
     policy = now.plan.policy(_direction(engine, subscription, now))
     return replace(now, next_amount=then.next_amount, policy=policy, changed=changed)
 
@@ -116,7 +132,7 @@ def renewal_terms(engine: Engine, subscription: Subscription, changes: Sequence[
     What is no longer sold so is held back: the subscription goes on as it is, but for changes of its seats alone.
     """
     if not changes:
-        return _as_sold(engine, subscription)
+        return discounted(_as_sold(engine, subscription), _next_reduction(subscription))
     waiting = named_by(changes)
     values = {name: getattr(subscription, name) for name in CHANGEABLE} | waiting
     try:
@@ -125,6 +141,7 @@ def renewal_terms(engine: Engine, subscription: Subscription, changes: Sequence[
         changes = [change for change in changes if change.plan is None and change.interval is None]
         waiting = named_by(changes)
         terms = replace(_as_sold(engine, subscription, waiting.get("seats")), held_back=error.code)
+    terms = discounted(terms, _next_reduction(subscription))
     return replace(terms, changed=waiting, release=tuple(user for change in changes for user in change.release))
 
 

@@ -8,6 +8,7 @@ from core.engine.sqlite import WriterQueue
 from core.errors import FieldError, Message, PluginFailed, TaxIdRejected
 from core.hooks import hookimpl
 from core.hooks.carts import CartView, CartWarning
+from core.hooks.discounts import DiscountedLine
 from core.hooks.engine import Tables
 from core.hooks.events import Event
 from core.hooks.payments import (
@@ -38,6 +39,7 @@ from core.hooks.payments import (
 from core.hooks.products import Plan, Product, ProvisioningRequest, SeatRule, Trial
 from core.hooks.subscriptions import FailedAttempt, PastDueView, RetrySchedule
 from core.hooks.tax import LineTax, Party, TaxDecision, TaxId, TaxIdCheck, TaxLine, TaxRate, TaxRequest
+from core.rules.discounts import Discount
 from core.rules.money import Money, eur, gbp, money, usd
 from core.rules.policies import ChangePolicy
 from core.rules.prices import Price
@@ -51,6 +53,8 @@ __all__ = [
     "ChangePolicy",
     "Customer",
     "DayField",
+    "Discount",
+    "DiscountedLine",
     "Dispute",
     "Event",
     "FailedAttempt",

@@ -32,6 +32,7 @@ from core.engine.settings import Secret, base_url_of, check_settings
 from core.errors import PluginFailed, PuestoError, SettingsInvalid
 from core.hooks import PROJECT, HookPolicy
 from core.hooks.carts import CartHooks
+from core.hooks.discounts import DiscountHooks
 from core.hooks.documents import DocumentHooks
 from core.hooks.engine import EngineHooks
 from core.hooks.orders import OrderHooks
@@ -41,7 +42,7 @@ from core.hooks.subscriptions import SubscriptionHooks
 from core.hooks.tax import TaxHooks
 
 ENTRY_POINT_GROUP = "puesto"
-HOOK_KINDS = (CartHooks, ProductHooks, PaymentHooks, TaxHooks, OrderHooks, SubscriptionHooks, DocumentHooks, EngineHooks)
+HOOK_KINDS = (CartHooks, DiscountHooks, ProductHooks, PaymentHooks, TaxHooks, OrderHooks, SubscriptionHooks, DocumentHooks, EngineHooks)
 log = logging.getLogger("puesto.plugins")
 T = TypeVar("T")
 # How events of a provider, named first, reach the inbox.
@@ -192,7 +193,12 @@ class Plugins:
 
         A plugin that fails is passed over where the policy says `skip`; else PluginFailed is raised.
         """
-        return next((answer for _, answer in self._answers(hook, arguments, [])), None)
+        _, answer = self.first_named(hook, **arguments)
+        return answer
+
+    def first_named(self, hook: str, **arguments: Any) -> tuple[str, Any]:
+        """The first answer, behind the name of the plugin that gives it; ("", None) where nobody answers. Fails as `first` does."""
+        return next(self._answers(hook, arguments, []), ("", None))
 
     def collect(self, hook: str, **arguments: Any) -> Collected:
         """Every answer that is not None. Raises PluginFailed where the policy is not `skip`."""

@@ -7,6 +7,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Literal
 
+from core.rules.discounts import Discount, reduced
 from core.rules.money import Money
 from core.rules.prices import Price
 
@@ -33,16 +34,17 @@ class Derivation:
     rounding: Rounding
 
 
-def whole(price: Price, seats: int) -> Derivation:
-    """The price of a whole period; exact."""
-    amount = price.amount(seats)
-    return Derivation("charge", amount, written(price, seats), None, None, str(amount.amount), "none")
+def whole(price: Price, seats: int, discount: Discount | None = None) -> Derivation:
+    """The price of a whole period; exact, but for what a percentage leaves of it."""
+    full = price.amount(seats)
+    exact = discount.rest(full) if discount else Fraction(full.amount)
+    return Derivation("charge", reduced(full, discount), written(price, seats, discount), None, None, str(exact), _rounding(exact))
 
 
 def share(rule: str, full: Money, formula: str, days: int, denominator: int) -> Derivation:
     """So many of the days of a period whose whole costs `full`, which `formula` writes out."""
     exact = full.amount * Fraction(days, denominator)
-    formula = f"({formula}) x {days}/{denominator}" if " + " in formula else f"{formula} x {days}/{denominator}"
+    formula = f"({formula}) x {days}/{denominator}" if " + " in formula or " - " in formula else f"{formula} x {days}/{denominator}"
     return Derivation(rule, full.times(Fraction(days, denominator)), formula, days, denominator, str(exact), _rounding(exact))
 
 
@@ -52,13 +54,16 @@ def tax(net: Money, rate: str, amount: Money) -> Derivation:
     return Derivation("tax", amount, f"{net.decimal()} x {rate} %", None, None, str(exact), _rounding(exact))
 
 
-def written(price: Price, seats: int) -> str:
-    """The price of so many seats as a formula: "2 x 9.00 + 3 x 8.00"."""
+def written(price: Price, seats: int, discount: Discount | None = None) -> str:
+    """The price of so many seats as a formula: "2 x 9.00 + 3 x 8.00", and "5 x 60.00 - 20 %" where something is taken off."""
 
     def step(count: int, unit: Money, included: int | None) -> str:
         return f"{unit.decimal()} (includes {included})" if included is not None else f"{count} x {unit.decimal()}"
 
-    return " + ".join(step(s.count, s.unit_amount, s.included) for s in price.steps(seats))
+    full = " + ".join(step(s.count, s.unit_amount, s.included) for s in price.steps(seats))
+    if discount is None:
+        return full
+    return f"({full}) - {discount.written}" if " + " in full else f"{full} - {discount.written}"
 
 
 def _rounding(exact: Fraction) -> Rounding:

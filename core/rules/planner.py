@@ -13,6 +13,7 @@ from datetime import date, timedelta
 from typing import Literal
 
 from core.rules.derivations import Derivation, share, whole, written
+from core.rules.discounts import Discount, reduced
 from core.rules.money import Money, total, zero
 from core.rules.periods import Interval, Period, period_from
 from core.rules.policies import ChangePolicy
@@ -32,10 +33,11 @@ class DaySkipped(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Deal:
-    """So many seats at a price, which also says how long a period is."""
+    """So many seats at a price, which also says how long a period is, less a discount."""
 
     price: Price
     seats: int
+    discount: Discount | None = None
 
     @property
     def interval(self) -> Interval:
@@ -44,7 +46,7 @@ class Deal:
     @property
     def amount(self) -> Money:
         """What a whole period costs, net."""
-        return self.price.amount(self.seats)
+        return reduced(self.price.amount(self.seats), self.discount)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +228,7 @@ def _follow(life: Life, term: Term, on: date) -> Billing:
 
 def _whole_period(life: Life, deal: Deal, on: date, anchor_day: int) -> Billing:
     term = Term(period_from(on, deal.interval, anchor_day), anchor_day, deal.amount)
-    line = Line("charge", term.period, deal.seats, whole(deal.price, deal.seats))
+    line = Line("charge", term.period, deal.seats, whole(deal.price, deal.seats, deal.discount))
     return Billing(on, replace(life, deal=deal, term=term), (line,))
 
 
@@ -263,7 +265,9 @@ def _give_back(life: Life, term: Term, on: date, credit: Literal["unused", "none
 
 def _rest(deal: Deal, term: Term, on: date) -> Line:
     """The running term from a day on, at another deal."""
-    derivation = share("charge_rest", deal.amount, written(deal.price, deal.seats), term.period.days_from(on), term.period.days)
+    derivation = share(
+        "charge_rest", deal.amount, written(deal.price, deal.seats, deal.discount), term.period.days_from(on), term.period.days
+    )
     return Line("charge", Period(on, term.period.end), deal.seats, derivation)
 
 

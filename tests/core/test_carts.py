@@ -67,6 +67,7 @@ def test_a_cart_of_an_account_takes_its_country_and_currency(shop):
         "status": "open",
         "country": "DE",
         "currency": "USD",
+        "coupon": None,
         "expires_at": "2026-03-31T12:00:00.000Z",
         "lines": [
             {**BUY, "id": bought.id, "subscription": None, "release": []},

@@ -51,6 +51,7 @@ def test_a_subscription_is_shown_with_what_it_has_and_what_follows(shop):
         "paused_on": None,
         "next_charge": {"date": "2027-03-01", "amount": {"amount": 363000, "currency": "EUR"}},  # 5 x 600.00 + 21 %
         "put_off": {"amount": 0, "currency": "EUR"},
+        "discount": None,
         "past_due": None,
         "unused": None,
         "pending_changes": [],
