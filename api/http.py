@@ -25,11 +25,17 @@ from core.engine.engine import Engine
 from core.engine.idempotency import Answer, KeyedRequest, begin, once
 
 KEY_HEADER = "Idempotency-Key"
-# What an answer depends on besides its address.
-VARY = "Accept-Language, Authorization, Cart-Secret"
+# What an answer depends on besides its address, and that it may be kept, but is asked for anew.
+SHARED = {"Vary": "Accept-Language, Authorization, Cart-Secret", "Cache-Control": "no-cache"}
 MOST_KEPT = 50  # answers of a lasting route, per process
 LONGEST_VERSION = 18  # digits: what an integer of a database holds
 R = TypeVar("R", bound=Row)
+
+
+class Unchanged(Response):
+    """An answer without content."""
+
+    default_mimetype = None
 
 
 class Parser(FlaskParser):
@@ -189,14 +195,13 @@ def _expected_version() -> int | None:
 
 def _tagged(response: Response) -> Response:
     """Tag what was read or changed by its version, if it has one, and its content; answer 304 where the client has it already."""
-    if response.direct_passthrough:
+    if response.direct_passthrough or g.get("tagged"):
         return response
-    response.headers["Vary"] = VARY
-    response.headers["Cache-Control"] = "no-cache"
+    response.headers.update(SHARED)
     reading = request.method in ("GET", "HEAD")
     version, _ = response.get_etag()
     if response.status_code in (200, 201) and (version or reading):
-        content = g.get("fingerprint") or _fingerprint(response)
+        content = _fingerprint(response)
         etag = f"{version};{content}" if version else content
         response.set_etag(etag)
         if reading and request.if_none_match.contains_weak(etag):
@@ -217,15 +222,18 @@ def lasting(view: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(view)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        kept: dict[Any, tuple[bytes, str]] = current_app.extensions.setdefault(f"puesto {view.__name__}", {})
+        kept: dict[Any, tuple[bytes, dict[str, str]]] = current_app.extensions.setdefault(f"puesto {view.__name__}", {})
         key = (request.path, request.query_string, request.headers.get("Accept-Language"))
         if key not in kept:
             answer = make_response(view(*args, **kwargs))
             if len(kept) >= MOST_KEPT:
                 kept.clear()
-            kept[key] = answer.get_data(), _fingerprint(answer)
-        body, g.fingerprint = kept[key]
-        return Response(body, mimetype="application/json")
+            kept[key] = answer.get_data(), {**SHARED, "ETag": f'"{_fingerprint(answer)}"'}
+        body, headers = kept[key]
+        g.tagged = True
+        if request.if_none_match.contains_weak(headers["ETag"].strip('"')):
+            return Unchanged(status=304, headers=headers)
+        return Response(body, headers=headers, mimetype="application/json")
 
     return wrapper
 
@@ -274,7 +282,7 @@ def _check_address() -> None:
     """No text that a database can't hold."""
     if "\0" in request.path:
         raise NotFound
-    if any("\0" in value for _, value in request.args.items(multi=True)):
+    if b"%00" in request.query_string or b"\0" in request.query_string:
         raise BadRequest("The query has a null character.")
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import checkout, renewals
+from benchmarks import checkout, hooks, reads, renewals, seats, startup
 
-ALL = (checkout.main, renewals.main)
+ALL = (checkout.main, reads.main, renewals.main, seats.main, startup.main, hooks.main)
 
 
 def main() -> None:

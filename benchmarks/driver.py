@@ -100,6 +100,8 @@ def _whole(received: bytes) -> tuple[int, bytes] | None:
     head, found, body = received.partition(b"\r\n\r\n")
     if not found:
         return None
+    if head[9:12] in (b"204", b"304"):  # which have no body
+        return int(head[9:12]), b""
     _, _, rest = head.lower().partition(b"content-length:")
     return (int(head[9:12]), body) if len(body) >= int(rest.partition(b"\r\n")[0]) else None
 

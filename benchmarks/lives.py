@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime
 
 from core.accounts import Account
@@ -44,11 +44,11 @@ class InstantPlugin:
         return [Instant()]
 
 
-def open_at(database: str, data: str, day: date) -> Engine:
+def open_at(database: str, data: str, day: date, plugins: Mapping[str, object] | None = None) -> Engine:
     """The engine of a shop in which it is noon of that day."""
     settings = check_settings(CoreSettings(), {"database": database, "data": data, "disabled": ["email"]})
     clock = TestClock(datetime(day.year, day.month, day.day, 12, tzinfo=UTC), frozen=True)
-    return Engine(settings, clock=clock, plugins={"instant": InstantPlugin()})
+    return Engine(settings, clock=clock, plugins={"instant": InstantPlugin(), **(plugins or {})})
 
 
 def subscribe(engine: Engine, number: int) -> None:

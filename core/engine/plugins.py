@@ -148,6 +148,7 @@ class Plugins:
         # In the order in which they are asked; filled once everything is registered.
         self._implementations: dict[str, list[pluggy.HookImpl]] = {}
         self.names: list[str] = []
+        self._tracing = bool(os.environ.get("PUESTO_TRACE"))
         self._idle: deque[SimpleQueue[Any]] = deque()  # what hands calls to threads that have nothing to do
 
     # --- registering
@@ -257,10 +258,13 @@ class Plugins:
                 yield implementation.plugin_name, answer
 
     def _call(self, hook: str, implementation: pluggy.HookImpl, arguments: Mapping[str, Any]) -> Any:
-        policy, plugin = self.policies[hook], implementation.plugin_name
-        call = partial(implementation.function, **{name: arguments[name] for name in implementation.argnames})
+        policy, plugin, given = self.policies[hook], implementation.plugin_name, [arguments[name] for name in implementation.argnames]
         try:
-            answer = _traced(f"{plugin}.{hook}", partial(self.with_deadline, policy.deadline, call) if policy.network else call)
+            if policy.network or self._tracing:
+                call = partial(implementation.function, *given)
+                answer = _traced(f"{plugin}.{hook}", partial(self.with_deadline, policy.deadline, call) if policy.network else call)
+            else:
+                answer = implementation.function(*given)
         except PuestoError:
             raise  # a refusal with a reason that the caller may see
         except (Exception, SystemExit) as error:

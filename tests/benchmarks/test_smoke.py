@@ -29,3 +29,25 @@ def test_renewals(database):
 
     assert f"| {database} " in printed
     assert printed.count("| 30 ") == 2
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_reads(database):
+    printed = run("benchmarks.reads", "--database", database, "--rounds", "1", "--seconds", "0.2")
+
+    assert printed.count(f"| {database} ") == 4
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_seats_and_events(database):
+    printed = run("benchmarks.seats", "--database", database, "--users", "20", "--one-by-one", "3")
+
+    assert printed.count(f"| {database} ") == 4
+
+
+def test_start():
+    assert "| and 50 of 20 plans each |" in run("benchmarks.startup", "--rounds", "1")
+
+
+def test_hooks():
+    assert run("benchmarks.hooks", "--rounds", "1").count("| bare pluggy ") == 2
