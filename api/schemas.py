@@ -10,7 +10,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 from api.languages import translate
 from core.carts import MODES
 from core.errors import Message
-from core.quotes import FINAL, RENEWAL
+from core.quote_lines import FINAL, RENEWAL
 
 INTERVALS = ("month", "year")
 TAX_CATEGORIES = ("standard", "reverse_charge", "exempt", "out_of_scope")

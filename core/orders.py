@@ -24,7 +24,8 @@ from core.invoices import Invoice, invoice_document, invoice_of, issue_invoice, 
 from core.past_due import fall_past_due
 from core.payment_methods import default_method
 from core.payments import Payment, payment_document, refund_document, refunds_of
-from core.quotes import Quote, QuoteLine
+from core.quote_lines import QuoteLine
+from core.quotes import Quote
 from core.rules.money import Money
 from core.seats import fit_seats
 from core.subscriptions import Subscription, announce, subscription_document

@@ -23,7 +23,7 @@ from core.engine.values import to_json
 from core.errors import ValidationFailed
 from core.fulfilment import columns_of
 from core.invoices import InvoiceLine, lines_of_subscription
-from core.quotes import QuoteLine, final_line, renewal_line
+from core.quote_lines import QuoteLine, final_line, renewal_line
 from core.rules.money import Money
 from core.rules.periods import Period
 from core.subscriptions import RUNNING, Subscription, Trial, pending_changes
