@@ -6,7 +6,7 @@ in a line's `fulfilment` and `items`, so that what was shown is what is carried 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from fractions import Fraction
@@ -175,7 +175,7 @@ def quote_line(draft: Draft, taxes: dict[str, LineTax], locale: str) -> QuoteLin
     own, earlier = _items(draft, taxes, locale), draft.earlier
     items, put_off = ([*earlier, *own], []) if draft.collects else ([], [*earlier, *({**item, "id": new_id("poi")} for item in own)])
     net, tax = _sum(items, "net", currency), _sum(items, "tax", currency)
-    taken_off = total(map(_taken_off(draft), draft.of("charge")), currency) if draft.collects else zero(currency)
+    taken_off = total((_taken_off(draft, line) for line in draft.of("charge")), currency) if draft.collects else zero(currency)
     left_over = _sum(put_off, "net", currency) + _sum(put_off, "tax", currency)
     next_amount = draft.terms.next_amount + following.tax + left_over if draft.terms.next_amount is not None else None
     document = {
@@ -198,14 +198,10 @@ def quote_line(draft: Draft, taxes: dict[str, LineTax], locale: str) -> QuoteLin
     return QuoteLine(shown, net, tax, to_json(fulfilment), tuple(to_json(items)), draft.terms.needs_method)
 
 
-def _taken_off(draft: Draft) -> Callable[[Line], Money]:
-    """What the discount takes off a charge of the line."""
-
-    def of(line: Line) -> Money:
-        whole = Fraction(line.derivation.days or 1, line.derivation.denominator or 1)
-        return draft.terms.price.amount(line.seats).times(whole) - line.amount if draft.terms.discount else zero(line.amount.currency)
-
-    return of
+def _taken_off(draft: Draft, line: Line) -> Money:
+    """What the discount takes off a charge."""
+    part = Fraction(line.derivation.days or 1, line.derivation.denominator or 1)
+    return draft.terms.price.amount(line.seats).times(part) - line.amount if draft.terms.discount else zero(line.amount.currency)
 
 
 def _names(draft: Draft, locale: str) -> dict[str, Any]:
@@ -234,18 +230,22 @@ def _item(draft: Draft, line: Line, net: Money, tax: Money, kept_tax: dict[str, 
     names = f"{text(draft.terms.product.name, locale)} – {text(draft.terms.plan.name, locale)}"
     if line.kind == "credit" and draft.subscription:
         names = f"{text(draft.subscription.product_name, locale)} – {text(draft.subscription.plan_name, locale)}"
+    elif (discount := draft.terms.discount) is not None:
+        names += f" ({discount.coupon}: −{discount.written})"
     explanation = [line.derivation, derivations.tax(net, to_json(kept_tax["rate"]), tax)]
     what = {"kind": line.kind, "description": names, "seats": line.seats, "period": line.period, "explanation": explanation}
     return {**what, "net": net, "tax": tax, **kept_tax, **_prices(draft, line)}
 
 
 def _prices(draft: Draft, line: Line) -> dict[str, Any]:
-    """What a whole interval costs, tax excluded, where the line is that or a part of it; what is credited was sold at its own price."""
+    """What a whole interval costs, tax and discount excluded, where the line is that or a part of it; what is credited was sold at its own
+    price."""
     sold, interval = draft.terms.price, draft.terms.interval
     if line.kind == "credit" and draft.subscription:
         sold, interval = price_from_document(draft.subscription.price), draft.subscription.interval
     part = Fraction(line.derivation.days or 1, line.derivation.denominator or 1)
-    explains = sold.amount(line.seats).times(part) == line.amount
+    full = line.amount + (_taken_off(draft, line) if line.kind == "charge" else zero(sold.currency))
+    explains = sold.amount(line.seats).times(part) == full
     return {"interval": interval, "prices": sold.steps(line.seats) if explains else None}
 
 

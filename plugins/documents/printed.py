@@ -113,7 +113,7 @@ class _Page:
         if steps and not plain:
             details.append(" + ".join(map(self._step, steps)))
         if steps and abs(line["net"]["amount"]) < sum(each["count"] * each["unit_amount"]["amount"] for each in steps):
-            details.append(self._part(line))
+            details += filter(None, [self._part(line)])
         return {
             "description": line["description"],
             "details": details,
@@ -123,12 +123,14 @@ class _Page:
             "net": self.money(line["net"]),
         }
 
-    def _part(self, line: Mapping[str, Any]) -> str:
-        """That it is not the price of a whole interval: how many days of it, where the line tells."""
+    def _part(self, line: Mapping[str, Any]) -> str | None:
+        """That it is not the price of a whole interval: how many days of it, where the line tells. None: it is, at a discount."""
         _ = self._
         for step in line.get("explanation") or []:
             if step["days"] is not None:
                 return _("{days} of {whole} days").format(days=step["days"], whole=step["denominator"])
+        if line.get("explanation"):
+            return None
         return _("Part of the price of a year") if line["interval"] == "year" else _("Part of the price of a month")
 
     def _unit(self, line: Mapping[str, Any], steps: list[Any]) -> str:

@@ -89,10 +89,10 @@ class Shop:
 
     # --- buying
 
-    def cart(self, *lines: Mapping[str, Any], account: Account | None = None) -> Cart:
+    def cart(self, *lines: Mapping[str, Any], account: Account | None = None, coupon: str | None = None) -> Cart:
         """An open cart; lines as at the API, as dictionaries."""
         inputs = [LineInput(**{**line, "release": tuple(line.get("release", ()))}) for line in lines]
-        return create_cart(self.engine, INTERNAL, inputs, account=(account or self.account).id)[0]
+        return create_cart(self.engine, INTERNAL, inputs, account=(account or self.account).id, coupon=coupon)[0]
 
     def quote(self, cart: Cart, caller: Caller = INTERNAL) -> Quote:
         return quote_cart(self.engine, cart.id, caller)

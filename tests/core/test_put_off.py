@@ -18,7 +18,7 @@ from core.renewals import renew, renew_due
 from core.subscriptions import Subscription
 from core.timeline import timeline
 from core.worker import run_round
-from puesto import ChangePolicy, Plan, Price, Product, eur, hookimpl
+from puesto import ChangePolicy, Plan, Price, Product, ProviderTimeout, eur, hookimpl
 from puesto.testing.shop import INTERNAL
 from tests.core.racing import at_once
 from tests.core.test_checkout_crashes import Fuse, PowerCut, Street
@@ -376,3 +376,37 @@ def test_a_renewal_run_alone_leaves_what_ends_to_the_final_bill(open_club):
     renew_due(shop.engine)
 
     assert len(invoices(shop)) == 1
+
+
+def test_a_subscription_does_not_end_before_what_was_put_off_is_collected(open_club):
+    shop = open_club()
+    subscription = buy(shop)
+    shop.change(subscription, seats=6)
+    cancel(shop.engine, subscription.id, INTERNAL, at="period_end")
+    shop.on("2026-04-01")
+
+    end_due(shop.engine)
+    assert shop.show(subscription)["status"] == "active"
+    collect_put_off(shop.engine)
+    end_due(shop.engine)
+
+    assert (shop.show(subscription)["status"], len(invoices(shop))) == ("cancelled", 2)
+
+
+def test_a_provider_that_gives_no_answer_is_asked_again_and_nothing_stays_behind(open_club, monkeypatch):
+    shop = open_club()
+    subscription = buy(shop)
+    shop.change(subscription, seats=6)
+    cancel(shop.engine, subscription.id, INTERNAL, at="period_end")
+    shop.on("2026-04-01")
+
+    def silent(request):
+        raise ProviderTimeout("no answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shop.engine.providers["sandbox"], "initiate_payment", silent)
+        collect_put_off(shop.engine)
+    assert (shop.count(Setback), len(invoices(shop)), shop.show(subscription)["status"]) == (1, 1, "active")
+    on(shop, "2026-04-02")
+
+    assert (shop.count(Setback), len(invoices(shop)), len(taken(shop)), shop.show(subscription)["status"]) == (0, 2, 2, "cancelled")

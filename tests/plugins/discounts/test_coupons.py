@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from core.carts import change_cart, merge_carts
+from core.carts import merge_carts
 from core.errors import SettingsInvalid
 from core.invoices import Invoice, invoice_document
 from core.timeline import timeline
@@ -30,7 +30,7 @@ def shop(open_shop):
 
 
 def cart_with(shop, coupon, *lines):
-    return change_cart(shop.engine, shop.cart(*(lines or [FIVE])).id, INTERNAL, coupon=coupon)
+    return shop.cart(*(lines or [FIVE]), coupon=coupon)
 
 
 def buy(shop, coupon, line=FIVE):
@@ -139,6 +139,8 @@ def test_the_invoice_has_the_reduced_net(shop):
 
     [line] = invoice_document(shop.engine, shop.engine.db.first(Invoice.select()))["lines"]
     assert (line["net"]["amount"], line["tax"]["amount"]) == (29000, 6090)
+    assert line["description"].endswith("– Professional (TENNER: −10.00)")
+    assert [(step["count"], step["unit_amount"]["amount"]) for step in line["prices"]] == [(5, 6000)]
 
 
 @pytest.mark.parametrize("coupon", ["nothing", "MEETING", "DOLLARS"])

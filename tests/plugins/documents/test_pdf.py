@@ -189,6 +189,18 @@ def test_prices_in_steps_are_shown_step_by_step(open_shop, plan, interval, words
     assert words in printed(shop, order)
 
 
+def test_a_discount_is_named_beside_the_price_of_a_seat(open_shop):
+    shop = open_shop(tables={"coupons": {"codes": {"WELCOME": {"percent": "20"}}}})
+    subscription = shop._started(order := shop.order(shop.cart(SEATS, coupon="welcome"), token="tok_ok", save=True))
+    shop.on("2026-03-11")
+
+    whole, changed = printed(shop, order), printed(shop, shop.change(subscription, seats=4))
+
+    assert "Standard (WELCOME: −20 %) March 1, 2026 to March 31, 2026 3 €12.00 / month 21% €28.80" in whole
+    assert "Standard (WELCOME: −20 %) March 11, 2026 to April 10, 2026 4 €12.00 / month 21% €38.40" in changed
+    assert "Credit for unused time 3 21% -€19.51" in changed  # 28.80 x 21/31
+
+
 # --- the file
 
 
