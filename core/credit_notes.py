@@ -80,8 +80,7 @@ def _left(engine: Engine, invoice: Invoice) -> Parts:
     left = Counter({row.id: row.net + row.tax for row in lines_of_invoice(engine, invoice)})
     for row in _credited(engine, left):
         left[str(row.credits)] += row.net + row.tax
-    mine = (Refund.order == invoice.order) & Refund.status.in_(("created", "processing"))
-    for refund in engine.db.all(Refund.select().where(mine)):
+    for refund in _under_way(engine, [invoice.order]):
         left.subtract(refund.parts or {})
     return dict(left)
 
@@ -97,16 +96,52 @@ def credit_net(engine: Engine, line: InvoiceLine, cause: str, net: int, kind: Wa
     net_before, tax_before = -sum(row.net for row in earlier), -sum(row.tax for row in earlier)
     net = min(net, line.net - net_before)
     tax = net_of(net, line.tax, line.net, net_before, tax_before)
-    if net + tax > left:  # refunds under way will credit a part
+    left = min(left, _chain_left(engine, _chain(engine, line)))
+    if net + tax > left:  # a part went back otherwise, or refunds under way will take it
         net = net_of(left, line.net, line.net + line.tax, net_before + tax_before, net_before)
         tax = left - net
     return issue_credit_note(engine, invoice, cause, [(line, net, tax)], kind) if net > 0 else None
 
 
 def left_of(engine: Engine, order: str) -> int | None:
-    """What is left of an order's invoice, tax included, as `_left` has it; None: there is no invoice."""
+    """What is left of an order's invoice, tax included, and of the terms that it is a part of; None: there is no invoice."""
     invoice = invoice_of(engine, order)
-    return max(sum(_left(engine, invoice).values()), 0) if invoice else None
+    if invoice is None:
+        return None
+    chains = {chain[0].id: chain for line in lines_of_invoice(engine, invoice) for chain in [_chain(engine, line)]}
+    return max(min(sum(_left(engine, invoice).values()), sum(_chain_left(engine, chain) for chain in chains.values())), 0)
+
+
+def _chain_left(engine: Engine, chain: Sequence[InvoiceLine]) -> int:
+    """What is left, tax included, of all that was charged and credited for a term and its changes, each of which has used up a part of
+    what was paid for before: the lines of several orders, of which no more goes back together than was paid for them together."""
+    ids = [each.id for each in chain]
+    left = sum(each.net + each.tax for each in (*chain, *_credited(engine, ids)))
+    return int(left - sum((refund.parts or {}).get(each, 0) for refund in _under_way(engine, _orders_of(engine, chain)) for each in ids))
+
+
+def _orders_of(engine: Engine, lines: Sequence[InvoiceLine]) -> list[str]:
+    theirs = Invoice.select(Invoice.order).where(Invoice.id.in_({line.invoice for line in lines}))
+    return [invoice.order for invoice in engine.db.all(theirs)]
+
+
+def _under_way(engine: Engine, orders: Sequence[str]) -> list[Refund]:
+    theirs = Refund.order.in_(orders) & Refund.status.in_(("created", "processing"))
+    return engine.db.all(Refund.select().where(theirs))
+
+
+def _chain(engine: Engine, line: InvoiceLine) -> list[InvoiceLine]:
+    """The own lines of a subscription that belong together with one of them: a charge, what a change gave back of it, the charge of that
+    change, and so on. A charge with which nothing is given back begins a new term."""
+    own = (InvoiceLine.subscription == line.subscription) & InvoiceLine.credits.is_null()
+    lines = engine.db.all(InvoiceLine.select().where(own).order_by(InvoiceLine.id))
+    chains: list[list[InvoiceLine]] = []
+    for each, following in zip(lines, [*lines[1:], None], strict=True):
+        gives_back = following is not None and following.kind == "credit" and following.period_start == each.period_start
+        if not chains or (each.kind == "charge" and not gives_back):
+            chains.append([])
+        chains[-1].append(each)
+    return next(chain for chain in chains if any(each.id == line.id for each in chain))
 
 
 def _credited(engine: Engine, lines: Any) -> list[InvoiceLine]:

@@ -226,6 +226,51 @@ def test_what_was_refunded_is_not_credited_as_well(shop):
     assert (shop.account.balance, settled(shop)) == (60, True)
 
 
+@pytest.mark.parametrize("refunded_first", [True, False])
+def test_of_a_term_and_its_changes_no_more_goes_back_than_was_paid_for_them(shop, refunded_first):
+    subscription = shop.buy("gotoassist-professional", seats=1)  # 72.60
+    shop.on("2026-03-16")
+    shop.change(subscription, seats=2)  # 107.73, since 37.47 of that is used for it
+
+    if refunded_first:
+        refund(shop)
+    end_now(shop, subscription, unused="refund")
+    recover(shop.engine)
+    if not refunded_first:
+        with pytest.raises(RefundExceedsPayment):
+            refund(shop, eur("35.14"))
+        refund(shop, eur("35.13"))
+
+    assert amounts(shop, subscription)[2] == (107_73 if refunded_first else 145_20)
+    assert (sum(given_back(shop)), shop.account.balance, settled(shop)) == (72_60 + 107_73, 0, True)
+
+
+def test_all_orders_of_a_term_can_be_refunded_in_full(shop):
+    subscription = shop.buy("gotoassist-professional", seats=1)
+    shop.on("2026-03-16")
+    shop.change(subscription, seats=2)
+
+    for payment in shop.engine.db.all(Payment.select().order_by(Payment.id)):
+        request = KeyedRequest("r", payment.id, b"")
+        refund_order(shop.engine, payment.order, INTERNAL, amount=None, reason="x", request=request)
+
+    assert given_back(shop) == [72_60, 107_73]
+
+
+def test_what_was_put_off_is_refunded_with_the_order_that_collects_it(open_shop):
+    shop = open_shop(plugins={"club": Club()})
+    subscription = shop.buy("club-basic", token="tok_ok", save=True)
+    shop.on("2026-03-11")
+    shop.change(subscription, seats=2)
+    shop.on("2026-04-01")
+    renew_due(shop.engine)
+    last = shop.engine.db.all(Payment.select().order_by(Payment.id))[-1]
+
+    refund_order(shop.engine, last.order, INTERNAL, amount=None, reason="x", request=KeyedRequest("r", last.id, b""))
+
+    assert given_back(shop) == [0, 145_20 + 49_17]
+
+
 def test_on_terms_what_is_owed_is_lowered_first(shop):
     account = shop.open_account(kind="corporate")
     line = {"mode": "buy", "plan": "gotoassist-professional", "seats": 1, "interval": "month"}
