@@ -13,7 +13,7 @@ from core.checkout import check_corporate, check_payment, give_up, order_once
 from core.engine.engine import Engine
 from core.engine.idempotency import Answer, KeyedRequest
 from core.errors import TransitionInvalid
-from core.orders import Order, complete_order, waiting_order, write_order
+from core.orders import complete_order, waiting_order, write_order
 from core.payments import PaymentChoice, new_payment
 from core.quotes import quote_renewal
 from core.subscriptions import Subscription
@@ -39,11 +39,11 @@ def _place(
     account_id = find(engine, Subscription, subscription_id, caller).account
     lock_account(engine, account_id)
     subscription = find(engine, Subscription, subscription_id, caller, lock=True)
-    if (waiting := _waiting(engine, subscription)) is not None:
-        give_up(engine, waiting)
-    account, subscription = lock_account(engine, account_id), find(engine, Subscription, subscription_id, caller, lock=True)
     if subscription.status != "past_due":
         raise TransitionInvalid("The subscription is {status}: nothing of it is past due.", status=subscription.status)
+    if subscription.changing is not None and (waiting := waiting_order(engine, subscription.changing)) is not None:
+        give_up(engine, waiting)
+    account, subscription = lock_account(engine, account_id), find(engine, Subscription, subscription_id, caller, lock=True)
     check_corporate(account, caller)
     current = quote_renewal(engine, account, [subscription], subscription.period_end)
     check_payment(engine, account, current, payment, purchase_order)
@@ -52,9 +52,3 @@ def _place(
         complete_order(engine, order, None)
     else:
         new_payment(engine, account, order.id, payment, current.due_now, needs_method=False)
-
-
-def _waiting(engine: Engine, subscription: Subscription) -> Order | None:
-    """The order of an earlier try, whose buyer is at the bank."""
-    order = waiting_order(engine, subscription.changing) if subscription.changing else None
-    return order if order is not None and order.kind == "renewal" else None

@@ -45,8 +45,7 @@ def _remind(engine: Engine, account_id: str, subscription_id: str, status: str, 
         if not (goes_on and near) or subscription.reminded_for == end:
             return
         engine.db.update(subscription, reminded_for=end)
-        if status == "trialing" or subscription.next_charge is not None:
-            announce(engine, "trial.ending" if status == "trialing" else "renewal.coming", subscription, {})
+        announce(engine, "trial.ending" if status == "trialing" else "renewal.coming", subscription, {})
 
 
 def _first_day(start: date, end: date, days: int) -> date:

@@ -17,7 +17,7 @@ from core.payments import Payment, Refund
 from core.renewals import renew_due
 from core.seats import check_entitlement
 from core.subscriptions import PastDue
-from puesto import FailedAttempt, PaymentError, PaymentResult, RetrySchedule, eur, hookimpl
+from puesto import Action, FailedAttempt, PaymentError, PaymentResult, RetrySchedule, eur, hookimpl
 from tests.core.gateway import GatewayPlugin
 from tests.core.racing import at_once
 from tests.core.test_checkout_crashes import Fuse, PowerCut, Street
@@ -147,11 +147,41 @@ def test_without_a_method_nothing_is_tried_and_it_ends_all_the_same(shop):
     assert (status(shop, subscription), renewals(shop)) == ("cancelled", [])
 
 
+def test_that_there_is_still_no_method_is_no_further_attempt(shop):
+    subscription = shop.buy("gotoassist-professional")
+    on(shop, DUE)
+
+    retry_past_due(shop.engine)
+    shop.run()
+
+    assert (shop.show(subscription)["past_due"]["attempts"], shop.refresh(subscription).retry_at) == (1, None)
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "retryable"),
+    [
+        (PaymentResult("failed", eur("72.60")), "provider_error", True),
+        (PaymentResult("requires_action", eur("72.60"), action=Action("redirect", "https://bank.example")), "authentication_failed", False),
+    ],
+)
+def test_a_failure_without_a_reason_has_one(shop, answer, code, retryable):
+    subscription = shop.buy("gotoassist-professional", token="tok_ok", save=True)
+    gateway(shop).instead |= {"initiate_payment": lambda *_: answer, "retrieve_payment": lambda *_: answer}
+    on(shop, DUE)
+    later(shop, hours=2)  # nobody is at the bank
+    shop.run()
+
+    row = shop.engine.db.first(PastDue.select().where(PastDue.subscription == subscription.id))
+    assert [(each["code"], each["retryable"]) for each in row.attempts] == [(code, retryable)]
+
+
 def test_a_try_that_is_late_comes_before_the_end(shop):
     subscription = fallen(shop)
     gateway(shop).instead.clear()
+    shop.on("2026-04-20")
+    assert end_past_due(shop.engine) == 0
 
-    on(shop, "2026-04-20")
+    shop.run()
 
     assert (status(shop, subscription), period(shop, subscription)) == ("active", ("2026-04-01", "2026-05-01"))
     assert shop.events("subscription.cancelled") == []
@@ -171,6 +201,14 @@ def test_what_is_under_way_is_waited_for_before_it_ends(shop):
     shop.run()
 
     assert (status(shop, subscription), types(shop)[-2:]) == ("cancelled", ["payment.failed", "subscription.cancelled"])
+
+
+def test_what_is_being_paid_does_not_end(shop):
+    subscription = fallen(shop, "expired_card")
+    shop.engine.db.update(shop.refresh(subscription), changing="ord_at_the_bank")
+    shop.on("2026-04-20")
+
+    assert (end_past_due(shop.engine), status(shop, subscription)) == (0, "past_due")
 
 
 def test_the_plugin_is_told_what_was_tried(open_shop):
@@ -310,7 +348,12 @@ def test_money_that_comes_after_the_end_goes_back(shop):
 
 @pytest.mark.parametrize(
     ("grace", "paused_on", "billed_from"),
-    [(None, "2026-04-08", "2026-05-01"), (3, "2026-04-04", "2026-05-05"), (0, "2026-04-01", "2026-05-08")],
+    [
+        (None, "2026-04-08", "2026-05-01"),
+        (30, "2026-04-08", "2026-05-01"),
+        (3, "2026-04-04", "2026-05-05"),
+        (0, "2026-04-01", "2026-05-08"),
+    ],
 )
 def test_it_may_be_paused_in_the_end_and_goes_on_with_the_days_that_could_be_used(open_shop, grace, paused_on, billed_from):
     tables = {"dunning": {"then": "pause", "grace_days": grace}}
@@ -390,10 +433,21 @@ def test_it_is_warned_of_once_whoever_looks_and_not_again_after_another_try(shop
 
 def test_of_an_end_that_has_come_nobody_is_warned(shop):
     fallen(shop, "expired_card")
+    shop.on("2026-04-20")
 
-    on(shop, "2026-04-20")
+    warn_past_due(shop.engine)
 
-    assert (types(shop)[-1], shop.events("past_due.ending")) == ("subscription.cancelled", [])
+    assert shop.events("past_due.ending") == []
+
+
+def test_who_has_cancelled_is_not_warned(shop):
+    subscription = fallen(shop, "expired_card")
+    shop.on("2026-04-07")
+    cancel(shop.engine, subscription.id, INTERNAL, at="period_end")
+
+    warn_past_due(shop.engine)
+
+    assert shop.events("past_due.ending") == []
 
 
 # --- at once, and killed

@@ -20,7 +20,7 @@ from core.invoices import InvoiceLine
 from core.orders import Order
 from core.payment_methods import add_method, save_at_provider
 from core.payments import Payment, PaymentChoice
-from core.subscriptions import Subscription
+from core.subscriptions import PastDue, Subscription
 from core.worker import run_round
 
 
@@ -142,3 +142,14 @@ def test_runs_that_are_killed_leave_nothing_undone_and_nothing_twice(puesto, eng
     charges = engine.providers["sandbox"].charges()
     assert len(charges) == 2 * len(bought)
     assert {charge.payment_id for charge in charges} == payments
+
+
+def test_what_has_stayed_unpaid_ends_and_is_counted(puesto, engine):
+    subscription = buy(engine, save=False)
+    assert said(puesto("bill", "--on", str(subscription.period_end))) == "accounts billed: 1; subscriptions past due: 1"
+    engine.refresh_clock()
+    [row] = engine.db.all(PastDue.select())
+    engine.db.update(row, ends_at=engine.clock.now())
+
+    assert said(puesto("bill")) == "accounts billed: 0; subscriptions past due: 0; ended unpaid: 1"
+    assert engine.db.get(Subscription, subscription.id).status == "cancelled"
