@@ -25,7 +25,7 @@ DONE = ("completed", "refunded")
 
 def audit(world: World) -> None:
     """Everything at once."""
-    for check in (sums, formulas, numbers, days, renewals, ledger, money, states):
+    for check in (sums, formulas, prices, put_off, numbers, days, given_back, renewals, ledger, money, states):
         check(world)
 
 
@@ -74,6 +74,43 @@ def _rounded(amount: Fraction) -> int:
     return int(amount + Fraction(1, 2))
 
 
+# Minor units of each of the first three seats, and of each further one.
+RATES = {
+    "desk-usual": {"month": (1499, 1499), "year": (14995, 14995)},
+    "desk-kept": {"month": (2500, 1999), "year": (24995, 9999)},
+    "desk-lost": {"month": (3333, 3333), "year": (33333, 33333)},
+    "desk-later": {"month": (4501, 4501), "year": (44999, 44999)},
+    "chat-one": {"month": (7, 7), "year": (71, 71)},
+}
+
+
+def prices(world: World) -> None:
+    """What is charged is the price list's for plan, interval and seats, and what is given back a part of what was charged last; a part of a
+    period is one of all its days."""
+    last = dict[str, tuple[Fraction, int]]()
+    for _, line, _ in _done(world):
+        period, whole = [date.fromisoformat(line.document["period"][end]) for end in ("start", "end")], last.get(line.subscription)
+        for step in _own(line):
+            full = _worked_out(re.sub(r" x \d+/\d+$", "", step["formula"])) if step["rule"] != "forfeit_unused" else 0
+            if step["rule"] == "credit_unused":
+                assert (full, step["denominator"]) == whole, line.document
+            elif step["rule"] != "forfeit_unused":
+                first, further = RATES[line.document["plan"]][line.document["interval"]]
+                seats, days = line.document["seats"], (period[1] - period[0]).days
+                assert full == min(seats, 3) * first + max(seats - 3, 0) * further, line.document
+                assert step["denominator"] in (None, days), line.document
+                last[line.subscription] = full, days
+
+
+def put_off(world: World) -> None:
+    """What was put off is collected once, or still waits."""
+    lines = [line for _, line, _ in _done(world)]
+    promised = {item["id"] for line in lines for item in line.fulfilment.get("columns", {}).get("put_off") or ()}
+    kept = Counter(item["id"] for line in lines for item in line.items if "id" in item)
+    kept.update(item["id"] for each in world.subscriptions for item in each.put_off or ())
+    assert kept == Counter(promised)
+
+
 def numbers(world: World) -> None:
     """Each series counts from 1 without a gap, and its dates rise with the numbers."""
     series = defaultdict(list)
@@ -120,32 +157,64 @@ class Calendar:
         self.pauses += [(start, end)] if start < end else []
 
 
-def _calendars(world: World) -> dict[str, Calendar]:
-    """What was billed and paused, in the order in which it happened."""
-    lines, zones = defaultdict(list), {account.id: account.time_zone for account in world.rows(Account)}
+def given_back(world: World) -> None:
+    """Who ends now and is to be given back what is unused has no days left that are paid for, unless a refund had given them back."""
+    goodwill = any(row.reason == "goodwill" for row in world.rows(Refund))
+    calendars = _calendars(world)
+    for each in world.subscriptions:
+        if each.status == "cancelled" and (each.unused or {}).get("policy") in ("credit", "refund") and not goodwill:
+            paid = [span for span in _covered(calendars[each.id].spans) if span[2]]
+            left = max((each.period_end - paid[-1][1]).days, 0) if paid else 0
+            today = each.paused_on or day_in(each.cancelled_at, _zones(world)[each.account])
+            share = Fraction(
+                each.term_amount * (each.period_end - max(today, each.period_start)).days, (each.period_end - each.period_start).days
+            )
+            assert left or _rounded(max(share, Fraction(0))) == 0, (each.id, paid)
+
+
+def _zones(world: World) -> dict[str, str]:
+    return {account.id: account.time_zone for account in world.rows(Account)}
+
+
+def _done(world: World) -> Iterator[tuple[Order, OrderLine, date]]:
+    """The lines of orders that came to something, in the order in which they did, each with the day of its order."""
+    orders, lines, zones = {order.id: order for order in world.rows(Order)}, defaultdict(list), _zones(world)
     for line in world.rows(OrderLine):
         lines[line.order].append(line)
-    calendars: dict[str, Calendar] = defaultdict(Calendar)
-    orders = {order.id: order for order in world.rows(Order)}
+    for event in world.shop.events("order.completed"):
+        order = orders[event["subject"]]
+        for line in lines[order.id]:
+            yield order, line, day_in(order.created_at, zones[order.account])
+
+
+def _own(line: OrderLine) -> list[Any]:
+    """How the net of a line comes about, without what was put off before."""
+    before = sum("id" in item for item in line.items)
+    return [step for step in line.document["explanation"][before:] if step["rule"] != "tax"]
+
+
+def _calendars(world: World) -> dict[str, Calendar]:
+    """What was billed and paused, in the order in which it happened."""
+    billed, calendars = defaultdict(list), defaultdict[str, Calendar](Calendar)
+    for order, line, today in _done(world):
+        billed[order.id].append((line, today))
     for event in world.shop.events("order.completed", "subscription.resumed"):
         if event["type"] == "subscription.resumed":
             pause = event["data"]["pause"]
             calendars[event["subject"]].pause(date.fromisoformat(pause["paused_on"]), date.fromisoformat(pause["ended_on"]))
-        for line in lines[event["subject"]]:
-            today = day_in(orders[line.order].created_at, zones[line.account])
+        for line, today in billed[event["subject"]]:
             calendars[line.subscription].spans += _spans(line, today)
     for each in world.subscriptions:
-        calendars[each.id].spans += _ended(world, each, zones[each.account])
+        calendars[each.id].spans += _ended(world, each, _zones(world)[each.account])
     return calendars
 
 
 def _spans(line: OrderLine, today: date) -> Iterator[tuple[date, date, int]]:
     """What an order has billed, also where it came to nothing: the invoice has no line for that."""
-    put_off_before = sum("id" in item for item in line.items)
-    for step in line.document["explanation"][put_off_before:]:
+    for step in _own(line):
         if step["rule"] == "charge":
             yield *(date.fromisoformat(line.document["period"][end]) for end in ("start", "end")), 1
-        elif step["rule"] != "tax":
+        else:
             yield today, today + timedelta(days=step["days"]), 1 if step["rule"] == "charge_rest" else -1
 
 

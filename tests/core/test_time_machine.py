@@ -13,6 +13,7 @@ from core.engine.clock import SystemClock
 from core.engine.events import EventRow
 from core.errors import SettingsInvalid
 from core.invoices import Invoice, InvoiceLine
+from core.pauses import pause
 from core.payment_methods import PaymentMethod, default_method
 from core.payments import Payment
 from core.subscriptions import Subscription
@@ -20,7 +21,7 @@ from core.time_machine import next_due, travel
 from puesto import hookimpl
 from tests.core.test_checkout_crashes import Fuse, PowerCut, Street
 
-PLUGINS = ["sandbox", "gotoassist", "gotomeeting", "gotowebinar", "vat", "vat_rates"]
+PLUGINS = ["sandbox", "gotoassist", "gotomeeting", "gotowebinar", "vat", "vat_rates", "dunning"]
 
 
 def instant(text):
@@ -39,13 +40,14 @@ def people_of(zone):
 
 def settle_in(shop, *zones):
     """Accounts with all that can fall due: in each zone a period by the month, a change that waits, and a trial with a method; then a card
-    that is refused later, an end, and a card that expires."""
+    that is refused later, a pause, an end, and a card that expires."""
     for zone in zones:
         account = shop.open_account(**people_of(zone))
         shop.change(shop.buy("gotowebinar-standard", seats=3, account=account, token="tok_ok", save=True), seats=2)
         shop.try_out("gotomeeting-professional", seats=2, account=account)
     refused = shop.open_account(**people_of("America/Lima"))
     shop.buy("gotomeeting-professional", seats=7, account=refused, token="tok_ok_then_declined", save=True)
+    pause(shop.engine, shop.buy("gotoassist-standard", account=refused).id, INTERNAL, at="period_end")
     ending = shop.open_account(**people_of("UTC"))
     cancel(shop.engine, shop.buy("gotowebinar-standard", account=ending, token="tok_ok", save=True).id, INTERNAL, at="period_end")
     shop.engine.db.update(default_method(shop.engine, ending.id), expires="2026-04")
@@ -87,16 +89,22 @@ def test_everything_that_can_fall_due_does_so_at_its_own_instant(open_shop):
     settle_in(shop, "Europe/Madrid", "Pacific/Kiritimati", "Pacific/Niue")
     before = len(shop.events())
 
-    travel(shop.engine, instant("2026-04-02T12:00"))
+    travel(shop.engine, instant("2026-04-09T12:00"))
 
-    kinds = ("subscription.cancelled", "subscription.past_due", "subscription.started", "payment_method.expiring")
-    assert [each for each in happened(shop)[before:] if each[0] in kinds] == [
-        ("subscription.started", "2026-03-14T23:00"),  # of a trial of 14 days, in Madrid
+    kinds = ("order.completed", "subscription.renewed", "subscription.changed", "payment.failed")
+    assert [each for each in happened(shop)[before:] if each[0] not in kinds] == [
+        ("trial.ending", "2026-03-11T23:00"),  # three days before the end of a trial of 14, in Madrid
+        ("trial.ending", "2026-03-12T10:00"),
+        ("trial.ending", "2026-03-12T11:00"),
+        ("subscription.started", "2026-03-14T23:00"),
         ("subscription.started", "2026-03-15T10:00"),
         ("subscription.started", "2026-03-15T11:00"),
         ("payment_method.expiring", "2026-03-31T00:00"),
         ("subscription.cancelled", "2026-04-01T00:00"),
-        ("subscription.past_due", "2026-04-01T05:00"),  # midnight in Lima
+        ("subscription.paused", "2026-04-01T05:00"),  # midnight in Lima
+        ("subscription.past_due", "2026-04-01T05:00"),
+        ("past_due.ending", "2026-04-07T05:00"),
+        ("subscription.cancelled", "2026-04-08T05:00"),
     ]
 
 
