@@ -119,16 +119,17 @@ def lines_to_come(engine: Engine, account: Account, subscription: Subscription, 
     """Its lines on the invoices to come, each with its day: of its renewals, period by period, or of its end, where something was put
     off until then. `subscription` itself stays as it is."""
     changes = pending_changes(engine, subscription)
-    while _goes_on(subscription) and subscription.period_end <= until:
+    while (due := _due_on(subscription)) is not None and due <= until:
         line = renewal_line(engine, account, subscription, changes)
-        yield subscription.period_end, line
+        yield due, line
         subscription, changes = Subscription(**{**subscription.__data__, **columns_of(line.fulfilment)}), []
     if subscription.put_off and (end := _end(subscription, account)) is not None and end <= until:
         yield end, final_line(engine, account, subscription, end)
 
 
-def _goes_on(subscription: Subscription) -> bool:
-    return subscription.status in RUNNING and subscription.next_charge is not None and subscription.ends_on is None
+def _due_on(subscription: Subscription) -> date | None:
+    goes_on = subscription.status in RUNNING and subscription.next_charge is not None
+    return subscription.life.due_on if goes_on else None
 
 
 def _end(subscription: Subscription, account: Account) -> date | None:

@@ -1,19 +1,22 @@
 """Runs the lives of subscriptions that docs/billing.md tells, in a shop, and writes down what was billed as the document does.
 
-An example is a block of the language `life`. Its first lines are plans (`Team: 10.00 a month, 100.00 a year, 14 days of trial`) and
-perhaps the buyer (`Buyer: FI`; without, one to whom no tax is owed). Then come days with what happens on them, and beneath each what
-is billed for it. A word for something else that can happen is a function below, marked with the pattern that it answers to.
+An example is a block of the language `life`. Its first lines are plans (`Team: 10.00 a month, 100.00 a year, 14 days of trial`), perhaps
+the buyer (`Buyer: FI`; without, one to whom no tax is owed) and coupons (`Coupon: HELLO, 20 % off 2 periods`). Then come days with what
+happens on them, and beneath each what is billed for it. A word for something else that can happen is a function below, marked with the
+pattern that it answers to.
 """
 
 import re
 
 from core.access import INTERNAL
 from core.cancellations import cancel
+from core.carts import change_cart
 from core.orders import Order, lines_of
 from core.pauses import pause, resume
 from core.payment_methods import add_method, save_at_provider
 from core.payments import Refund
 from core.rules.policies import DIRECTIONS
+from core.subscriptions import Subscription
 from puesto import ChangePolicy, Money, Plan, Price, Product, Trial, eur, hookimpl
 
 INDENT = " " * 12
@@ -35,14 +38,17 @@ class Life:
         head = re.search(r"\A(?:\D.*\n)+", text)[0]
         self.told, self.days = head.splitlines(), re.findall(r"^(\d{4}-\d\d-\d\d)  (.+)$", text, re.MULTILINE)
         self.policies, self.subscription, self.seen, self.news = {}, None, "", []
-        plans = [line for line in self.told if not line.startswith("Buyer: ")]
-        buyer = next((line.removeprefix("Buyer: ") for line in self.told if line.startswith("Buyer: ")), "US")
-        self.shop = open_shop(plugins={"example": Example([self.plan(tier, line) for tier, line in enumerate(plans)])})
+        heads = [line.partition(": ")[::2] for line in self.told]
+        buyer = dict(heads).get("Buyer", "US")
+        plans = [(name, offers) for name, offers in heads if name not in ("Buyer", "Coupon")]
+        codes = dict(map(coupon, (what for name, what in heads if name == "Coupon")))
+        self.shop = open_shop(
+            plugins={"example": Example([self.plan(tier, *each) for tier, each in enumerate(plans)])}, tables={"coupons": {"codes": codes}}
+        )
         self.shop.on(self.days[0][0])
         self.account = self.shop.open_account(country=buyer, time_zone="UTC")
 
-    def plan(self, tier, line):
-        name, _, offers = line.partition(": ")
+    def plan(self, tier, name, offers):
         prices = [Price.per_seat(interval, eur(unit)) for unit, interval in re.findall(r"([\d.]+) a (month|year)", offers)]
         days = re.search(r"(\d+) days of trial", offers)
         trial = Trial(days=int(days[1]), seats=100, requires_payment_method=True) if days else None
@@ -91,6 +97,12 @@ class Example:
         return [Product("example", {"en": "Example"}, plans=self.plans)]
 
 
+def coupon(text):
+    """A code and what the settings say of it: `HELLO, 20 % off 2 periods`."""
+    code, percent, periods = re.fullmatch(r"(\w+), ([\d.]+) % off (\d+) periods", text).groups()
+    return code, {"percent": percent, "periods": int(periods)}
+
+
 def written(amount):
     return str(Money(amount, "EUR").decimal())
 
@@ -113,6 +125,13 @@ def store(life):
     saved = save_at_provider(life.shop.engine, life.account.id, INTERNAL, "sandbox", "tok_ok")
     add_method(life.shop.engine, life.account.id, INTERNAL, "sandbox", saved)
     life.shop.run()
+
+
+@word(r"buy (\d+) seats? of (\w+) by the (month|year) with (\w+)")
+def buy_with_coupon(life, seats, plan, interval, code):
+    cart = life.shop.cart({"mode": "buy", "plan": plan, "seats": int(seats), "interval": interval}, account=life.account)
+    order = life.shop.order(change_cart(life.shop.engine, cart.id, INTERNAL, coupon=code), token="tok_ok", save=True)
+    life.subscription = life.shop.engine.db.get(Subscription, order["subscriptions"][0])
 
 
 @word(r"try (\d+) seats? of (\w+)")

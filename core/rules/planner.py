@@ -7,12 +7,12 @@ with the life that follows. Before it answers it counts the days: none may be pa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Literal
 
-from core.rules.derivations import Derivation, share, whole, written
+from core.rules.derivations import Derivation, share, whole
 from core.rules.discounts import Discount, reduced
 from core.rules.money import Money, total, zero
 from core.rules.periods import Interval, Period, period_from
@@ -48,6 +48,11 @@ class Deal:
         """What a whole period costs, net."""
         return reduced(self.price.amount(self.seats), self.discount)
 
+    @property
+    def next(self) -> Deal:
+        """For the period that follows, of which the discount may hold no more."""
+        return replace(self, discount=self.discount.following() if self.discount else None)
+
 
 @dataclass(frozen=True, slots=True)
 class Term:
@@ -82,7 +87,7 @@ class Life:
     deal:    what holds.
     term:    the period that was billed last; None: nothing was yet.
     trial:   the free days that come before the first term; None: there are none, or they are over.
-    waiting: what holds from the end of the term, or of the trial; None: `deal` goes on.
+    waiting: what holds from the end of the term, or of the trial; None: `deal` goes on, its discount as long as that holds.
     put_off: lines that are collected with the next invoice, whatever brings it.
     ends_on: the day from which on it runs no more, and nothing is billed; None: it goes on.
     """
@@ -97,7 +102,7 @@ class Life:
     @property
     def following(self) -> Deal:
         """What the next period is billed at."""
-        return self.waiting or self.deal
+        return self.waiting or (self.deal.next if self.term else self.deal)
 
     @property
     def due_on(self) -> date | None:
@@ -187,14 +192,6 @@ def _collect(life: Life, billing: Billing) -> Billing:
     return replace(billing, life=replace(billing.life, put_off=()), lines=(*life.put_off, *billing.lines))
 
 
-def plans(life: Life, until: date) -> Iterator[Billing]:
-    """What falls due by `until` if nothing else happens, in order."""
-    while (due := life.due_on) is not None and due <= until:
-        billing = plan(life, due)
-        yield billing
-        life = billing.life
-
-
 def postpone(life: Life, days: int) -> Life:
     """The life that was paused for so many days and goes on: what runs keeps the days that were left of it, and ends so much later.
 
@@ -264,10 +261,10 @@ def _give_back(life: Life, term: Term, on: date, credit: Literal["unused", "none
 
 
 def _rest(deal: Deal, term: Term, on: date) -> Line:
-    """The running term from a day on, at another deal."""
-    derivation = share(
-        "charge_rest", deal.amount, written(deal.price, deal.seats, deal.discount), term.period.days_from(on), term.period.days
-    )
+    """The running term from a day on, at another deal. Where its price was rounded, the share is one of the rounded price."""
+    full = whole(deal.price, deal.seats, deal.discount)
+    formula = full.formula if full.rounding == "none" else str(full.amount.decimal())
+    derivation = share("charge_rest", full.amount, formula, term.period.days_from(on), term.period.days)
     return Line("charge", Period(on, term.period.end), deal.seats, derivation)
 
 

@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.rules.derivations import Derivation
+from core.rules.discounts import Discount
 from core.rules.money import Money
 from core.rules.periods import Period
-from core.rules.planner import Change, DayBilledTwice, DaySkipped, Deal, End, Life, Line, check_days, plan, plans, postpone
+from core.rules.planner import Change, DayBilledTwice, DaySkipped, Deal, End, Life, Line, check_days, plan, postpone
 from core.rules.policies import NAMED_POLICIES
 from puesto import ChangePolicy, Price, eur
 
@@ -32,6 +33,14 @@ def start(price, seats, on):
 
 def change(life, price, seats, policy, on):
     return plan(life, on, Change(Deal(price, seats), policy))
+
+
+def plans(life, until):
+    """What falls due by that day if nothing else happens, in order."""
+    while (due := life.due_on) is not None and due <= until:
+        billing = plan(life, due)
+        yield billing
+        life = billing.life
 
 
 def derivations(billing):
@@ -269,6 +278,45 @@ def test_changes_under_each_policy(policy, price, seats, credit, charge, period)
 
     assert (billing.credit, billing.charge) == (eur(credit), eur(charge))
     assert (str(billing.life.term.period.start), str(billing.life.term.period.end)) == period
+
+
+# --- discounts
+
+
+@pytest.mark.parametrize(
+    ("discount", "whole_period", "formula", "rest", "formula_of_rest"),
+    [
+        # 3 seats of 14.99 are 44.97; the rest are 15 of 30 days
+        (Discount("x", percent=Decimal(20)), "35.98", "3 x 14.99 - 20 %", "17.99", "35.98 x 15/30"),  # 35.976; 17.99
+        (Discount("x", percent=Decimal("33.3")), "29.99", "3 x 14.99 - 33.3 %", "15.00", "29.99 x 15/30"),  # 29.99499; 14.995
+        (Discount("x", percent=Decimal(100)), "0.00", "3 x 14.99 - 100 %", "0.00", "(3 x 14.99 - 100 %) x 15/30"),
+        (Discount("x", amount=eur("10.00")), "34.97", "3 x 14.99 - 10.00", "17.49", "(3 x 14.99 - 10.00) x 15/30"),  # 17.485
+        (Discount("x", amount=eur("50.00")), "0.00", "3 x 14.99 - 50.00", "0.00", "(3 x 14.99 - 50.00) x 15/30"),
+    ],
+)
+def test_a_discount_is_taken_off_the_price_of_the_whole_period(discount, whole_period, formula, rest, formula_of_rest):
+    deal = Deal(Price.per_seat("month", eur("14.99")), 3, discount)
+    first = plan(Life(deal), date(2026, 4, 1))
+
+    changed = plan(start(MONTHLY, 1, date(2026, 4, 1)), date(2026, 4, 16), Change(deal, PRORATE))
+
+    assert (first.charge, derivations(first)[0].formula) == (eur(whole_period), formula)
+    assert (changed.charge, derivations(changed)[1].formula) == (eur(rest), formula_of_rest)
+
+
+def test_a_discount_for_two_periods_is_gone_from_the_third():
+    life = plan(Life(Deal(MONTHLY, 1, Discount("x", percent=Decimal(50), periods=2))), date(2026, 4, 1)).life
+
+    assert [str(billing.charge) for billing in plans(life, date(2026, 7, 1))] == ["30.00 EUR", "60.00 EUR", "60.00 EUR"]
+
+
+def test_a_share_of_a_rounded_price_is_written_as_such():
+    """0.01 less 50 % is 0.005, rounded 0.01; half of the period is 0.005 of that, rounded 0.01: the formula has the rounded price."""
+    deal = Deal(Price.per_seat("month", eur("0.01")), 1, Discount("x", percent=Decimal(50)))
+
+    changed = plan(start(MONTHLY, 1, date(2026, 4, 1)), date(2026, 4, 16), Change(deal, PRORATE))
+
+    assert (changed.charge, derivations(changed)[1].formula) == (eur("0.01"), "0.01 x 15/30")
 
 
 # --- the period that follows

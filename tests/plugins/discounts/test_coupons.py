@@ -104,7 +104,7 @@ def test_a_prorated_rest_is_a_share_of_the_reduced_price(shop):
 
     # 594.00 less 33.3 % = 396.198, so 396.20 a month; x 21/31 = 268.3935; back 330.17 x 21/31 = 223.6635
     assert (line["net"]["amount"], line["credit"]["amount"]) == (26839 - 22366, 22366)
-    assert [step["formula"] for step in line["explanation"]][:2] == ["330.17 x 21/31", "(6 x 99.00 - 33.3 %) x 21/31"]
+    assert [step["formula"] for step in line["explanation"]][:2] == ["330.17 x 21/31", "396.20 x 21/31"]
     assert line["subtotal"]["amount"] - line["discount"]["amount"] - line["credit"]["amount"] == line["net"]["amount"]
 
 
