@@ -116,6 +116,18 @@ def test_a_provider_that_gives_no_answer_leaves_it_open_until_it_does(shop, monk
     assert shown(shop, invoice) == ("void", 0, 0)
 
 
+@pytest.mark.parametrize(("paid", "way"), [("0.00", "reduced"), ("30.00", "reduced"), ("30.01", "refunded"), ("43.56", "refunded")])
+def test_a_credit_note_says_whether_money_goes_back_or_less_is_owed(shop, paid, way):
+    invoice = owe(shop)
+    come_in(shop, invoice, eur(paid))
+
+    refund(shop, invoice, eur("13.56"))
+
+    (event,) = shop.events("credit_note.issued")
+    settlement = event["data"]["credit_note"]["settlement"]
+    assert (settlement["kind"], settlement["amount"]["amount"]) == (way, 13_56)
+
+
 @pytest.mark.parametrize(("end", "then"), [("succeeded", ("void", 0, 0)), ("failed", ("open", 0, 43_56))])
 def test_it_is_void_once_that_is_certain(shop, monkeypatch, end, then):
     invoice, provider = owe(shop), shop.engine.providers["invoice_terms"]
