@@ -86,6 +86,7 @@ class InvoiceLineOut(Answer):
     seats = fields.Integer(required=True)
     subscription = fields.String(required=True)
     period = fields.Nested(PeriodOut, required=True)
+    discount = Amount("what was taken off `prices`; below zero where a line is credited that had one")
     net = Amount()
     tax = Amount()
     total = Amount()

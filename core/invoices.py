@@ -89,6 +89,7 @@ class InvoiceLine(Row):
     item: what is billed: an order line, or `renewal`. The unique key is the promise that it is billed once for a period.
     prices: what a whole interval costs: steps of {count, unit_amount, included}, which add up; None on lines older than this column.
     explanation: how net and tax came about (`Derivation`); None on older lines, and on those of credit notes that correct a line.
+    discount: what was taken off the line's part of `prices`; None where `explanation` is.
     credits: id of the line that a line of a credit note gives back; its own id is its `item`.
     """
 
@@ -109,6 +110,7 @@ class InvoiceLine(Row):
     interval = peewee.CharField(max_length=8, null=True)
     prices = JsonField(null=True)
     explanation = JsonField(null=True)
+    discount = peewee.BigIntegerField(null=True)
     credits = peewee.CharField(max_length=40, null=True)
 
     class Meta:
@@ -269,6 +271,7 @@ def _line(invoice: Invoice, subscription: str, order_line: str, item: dict[str, 
         category=item["category"],
         interval=item.get("interval"),
         prices=item.get("prices"),
+        discount=item["discount"]["amount"] if "discount" in item else None,
         explanation=item.get("explanation"),
         credits=None,
     )
@@ -290,7 +293,7 @@ def reopen_invoice(engine: Engine, order: str) -> None:
 def _credit_line(note: Invoice, line: InvoiceLine, net: int, tax: int) -> InvoiceLine:
     own = new_id("inl")
     changed = {"id": own, "invoice": note.id, "item": own, "kind": "credit", "net": -net, "tax": -tax, "credits": line.id}
-    return InvoiceLine(**{**line.__data__, **changed, "explanation": None})
+    return InvoiceLine(**{**line.__data__, **changed, "explanation": None, "discount": None})
 
 
 def invoice_of(engine: Engine, order: str) -> Invoice | None:
@@ -394,5 +397,5 @@ def _line_document(line: InvoiceLine, currency: str) -> dict[str, Any]:
     names = ("kind", "description", "seats", "subscription", "rate", "category", "interval", "prices", "explanation")
     same = {name: getattr(line, name) for name in names}
     period = {"start": line.period_start, "end": line.period_end}
-    amounts = {"net": line.net, "tax": line.tax, "total": line.net + line.tax}
+    amounts = {"net": line.net, "tax": line.tax, "total": line.net + line.tax, "discount": line.discount or 0}
     return {**same, "period": period, **{name: Money(amount, currency) for name, amount in amounts.items()}}

@@ -20,9 +20,11 @@ from core.engine.values import new_id, to_json
 from core.hooks.products import text
 from core.hooks.tax import LineTax, Party, TaxDecision, TaxLine
 from core.rules import derivations
+from core.rules.discounts import Discount
 from core.rules.money import Money, total, zero
-from core.rules.periods import Period
+from core.rules.periods import Interval, Period
 from core.rules.planner import Billing, Kind, Life, Line, plan
+from core.rules.prices import Price
 from core.subscriptions import CHANGEABLE, Subscription, SubscriptionChange
 from core.tax import buyer_of, decide_tax, kept, tax_at
 from core.terms import Terms, bill_terms, renewal_terms
@@ -199,9 +201,17 @@ def quote_line(draft: Draft, taxes: dict[str, LineTax], locale: str) -> QuoteLin
 
 
 def _taken_off(draft: Draft, line: Line) -> Money:
-    """What the discount takes off a charge."""
+    """What the discount takes off a line, or had taken off what goes back now."""
+    price, _, discount = _sold_at(draft, line)
     part = Fraction(line.derivation.days or 1, line.derivation.denominator or 1)
-    return draft.terms.price.amount(line.seats).times(part) - line.amount if draft.terms.discount else zero(line.amount.currency)
+    return price.amount(line.seats).times(part) - line.amount if discount else zero(line.amount.currency)
+
+
+def _sold_at(draft: Draft, line: Line) -> tuple[Price, Interval, Discount | None]:
+    """The terms of which the line is all or a part; what is credited was sold at its own."""
+    if line.kind == "credit" and draft.subscription:
+        return price_from_document(draft.subscription.price), draft.subscription.interval, draft.subscription.reduction
+    return draft.terms.price, draft.terms.interval, draft.terms.discount
 
 
 def _names(draft: Draft, locale: str) -> dict[str, Any]:
@@ -238,15 +248,10 @@ def _item(draft: Draft, line: Line, net: Money, tax: Money, kept_tax: dict[str, 
 
 
 def _prices(draft: Draft, line: Line) -> dict[str, Any]:
-    """What a whole interval costs, tax and discount excluded, where the line is that or a part of it; what is credited was sold at its own
-    price."""
-    sold, interval = draft.terms.price, draft.terms.interval
-    if line.kind == "credit" and draft.subscription:
-        sold, interval = price_from_document(draft.subscription.price), draft.subscription.interval
-    part = Fraction(line.derivation.days or 1, line.derivation.denominator or 1)
-    full = line.amount + (_taken_off(draft, line) if line.kind == "charge" else zero(sold.currency))
-    explains = sold.amount(line.seats).times(part) == full
-    return {"interval": interval, "prices": sold.steps(line.seats) if explains else None}
+    """What a whole interval costs, tax excluded, and what of the line's part of it was taken off."""
+    price, interval, _ = _sold_at(draft, line)
+    taken_off = _taken_off(draft, line)
+    return {"interval": interval, "prices": price.steps(line.seats), "discount": -taken_off if line.kind == "credit" else taken_off}
 
 
 def _tax_parts(items: Sequence[dict[str, Any]], now: LineTax) -> list[dict[str, Any]]:

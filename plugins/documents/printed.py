@@ -112,8 +112,11 @@ class _Page:
         plain = len(steps) == 1 and steps[0]["included"] is None
         if steps and not plain:
             details.append(" + ".join(map(self._step, steps)))
-        if steps and abs(line["net"]["amount"]) < sum(each["count"] * each["unit_amount"]["amount"] for each in steps):
+        taken_off = line.get("discount", {"amount": 0})["amount"]
+        if abs(line["net"]["amount"] + taken_off) < sum(each["count"] * each["unit_amount"]["amount"] for each in steps):
             details += filter(None, [self._part(line)])
+        if taken_off:
+            details.append(_("Discount {amount}").format(amount=self.minor(-taken_off)))
         return {
             "description": line["description"],
             "details": details,

@@ -95,6 +95,7 @@ def test_an_invoice_says_who_sells_what_to_whom(shop):
                 "seats": 3,
                 "subscription": subscription,
                 "period": {"start": "2026-03-01", "end": "2026-04-01"},
+                "discount": euros("0.00"),
                 "net": euros("36.00"),
                 "tax": euros("7.56"),
                 "total": euros("43.56"),

@@ -9,7 +9,7 @@ CREATE TABLE invoice_line (id VARCHAR(40) NOT NULL PRIMARY KEY, account VARCHAR(
     subscription VARCHAR(40) NOT NULL, item VARCHAR(40) NOT NULL, kind VARCHAR(8) NOT NULL, description VARCHAR(500) NOT NULL,
     seats INTEGER NOT NULL, period_start DATE NOT NULL, period_end DATE NOT NULL CHECK (period_start < period_end),
     net INTEGER NOT NULL, tax INTEGER NOT NULL, rate VARCHAR(12) NOT NULL, category VARCHAR(16) NOT NULL, interval VARCHAR(8),
-    prices TEXT, explanation TEXT, credits VARCHAR(40));
+    prices TEXT, explanation TEXT, discount INTEGER, credits VARCHAR(40));
 CREATE INDEX invoice_line_invoice ON invoice_line (invoice);
 CREATE INDEX invoice_line_credits ON invoice_line (credits) WHERE credits IS NOT NULL;
 CREATE UNIQUE INDEX invoice_line_subscription_item_period_start_kind ON invoice_line (subscription, item, period_start, kind)

@@ -211,9 +211,10 @@ def test_a_discount_is_named_beside_the_price_of_a_seat(open_shop):
 
     whole, changed = printed(shop, order), printed(shop, shop.change(subscription, seats=4))
 
-    assert "Standard (WELCOME: −20 %) March 1, 2026 to March 31, 2026 3 €12.00 / month 21% €28.80" in whole
-    assert "Standard (WELCOME: −20 %) March 11, 2026 to April 10, 2026 4 €12.00 / month 21% €38.40" in changed
-    assert "Credit for unused time 3 21% -€19.51" in changed  # 28.80 x 21/31
+    assert "Standard (WELCOME: −20 %) March 1, 2026 to March 31, 2026 Discount -€7.20 3 €12.00 / month 21% €28.80" in whole
+    assert "Standard (WELCOME: −20 %) March 11, 2026 to April 10, 2026 Discount -€9.60 4 €12.00 / month 21% €38.40" in changed
+    # 36.00 x 21/31 = 24.39, of which 28.80 x 21/31 = 19.51 had been charged
+    assert "Credit for unused time 21 of 31 days Discount €4.88 3 €12.00 / month 21% -€19.51" in changed
 
 
 # --- the file
