@@ -387,3 +387,19 @@ def test_a_plan_that_has_left_the_catalog_is_left_by_the_tier_it_had(open_shop):
     shop.change(subscription, plan="club-lite")
 
     assert waiting(shop, subscription) == [("2026-04-01", "club-lite", None, None)]
+
+
+def test_who_gets_a_seat_after_a_smaller_number_was_agreed_has_it_until_the_day_and_is_the_first_to_go(shop):
+    subscription = shop.buy("gotoassist-professional", seats=4, token="tok_ok", save=True)
+    users = [shop.add_user() for _ in range(4)]
+    shop.assign(subscription, users[0], users[1])
+    shop.change(subscription, seats=2)
+    shop.assign(subscription, users[2], users[3])
+    shop.on("2026-04-01")
+
+    shop.run()
+
+    shown = shop.show(subscription)
+    assert (shown["seats"], shown["seats_assigned"], shown["current_period"]["end"]) == (2, 2, "2026-05-01")
+    assert assigned_users(shop.engine, subscription) == [users[0].id, users[1].id]
+    assert {event["data"]["user"]["id"] for event in shop.events("seat.released")} == {users[2].id, users[3].id}
