@@ -200,7 +200,7 @@ def test_what_the_provider_does_not_give_back_is_on_the_balance_again(open_shop)
 
 
 def refund(shop, amount=None):
-    order = shop.engine.db.first(Payment.select()).order
+    order = shop.engine.db.first(Payment.select().order_by(Payment.id)).order
     return refund_order(shop.engine, order, INTERNAL, amount=amount, reason="x", request=KeyedRequest("r", str(amount), b""))
 
 

@@ -61,6 +61,7 @@ def reason(shop, user):
         ("year", "2026-03-01", "2026-05-13", "2026-08-21", ("2026-06-09", "2027-06-09"), 9, "2028-06-09"),  # 292 of 365 days, 100 later
         ("year", "2027-03-01", "2027-06-01", "2028-06-01", ("2028-03-01", "2029-03-02"), 2, "2030-03-02"),  # 274 of 366, 366 later
         ("month", "2026-03-01", "2026-03-11", "2026-03-11", ("2026-03-01", "2026-04-01"), 1, "2026-05-01"),  # the same day
+        ("month", "2027-01-31", "2027-02-10", "2027-02-10", ("2027-01-31", "2027-02-28"), 31, "2027-03-31"),  # which keeps the anchor
     ],
 )
 def test_what_is_left_of_the_term_comes_after_the_pause(shop, interval, bought, paused, resumed, period_then, anchor, next_end):
