@@ -51,7 +51,7 @@ def puesto(database: str, data: str, month: int) -> int:
     equip(engine)
     renewed = 0
     while accounts := due_accounts(engine):
-        renewed += renew(engine, accounts)
+        renewed += len(renew(engine, accounts))
     engine.close()
     return renewed
 

@@ -61,8 +61,8 @@ def due_accounts(engine: Engine, until: date | None = None) -> list[str]:
     return list(dict.fromkeys(due))
 
 
-def renew(engine: Engine, accounts: Sequence[str], until: date | None = None, tell: Callable[[], object] = lambda: None) -> int:
-    """Renew what is due of these accounts; of how many something was. `tell` hears of each. Any number of processes may do it at once.
+def renew(engine: Engine, accounts: Sequence[str], until: date | None = None, tell: Callable[[], object] = lambda: None) -> set[str]:
+    """Renew what is due of these accounts; those of which something was. `tell` hears of each. Any number of processes may do it at once.
 
     Whatever goes wrong with one is kept, and holds up no other. A provider that gives no answer is left alone for the rest of the run.
     """
@@ -74,7 +74,7 @@ def renew(engine: Engine, accounts: Sequence[str], until: date | None = None, te
             renewed.update(going)
         for _ in some:
             tell()
-    return len(renewed)
+    return renewed
 
 
 def _renew_next(engine: Engine, accounts: Sequence[str], until: date | None, silent: set[str]) -> list[str]:

@@ -54,13 +54,15 @@ def _reach(engine: Engine, until: date | None) -> int:
 
 
 def _renew(engine: Engine, until: date | None) -> int:
-    """Renew until nothing is found that was not tried in this run; how many accounts that were."""
-    billed, tried = 0, set[str]()
+    """Renew until nothing is found that was not tried in vain in this run; how many accounts were billed."""
+    billed, found, in_vain = 0, 0, set[str]()
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal) as progress:
         bar = progress.add_task("Renewing", total=None)
-        while accounts := [account for account in due_accounts(engine, until) if account not in tried]:
-            tried.update(accounts)
-            progress.update(bar, total=len(tried))
-            billed += renew(engine, accounts, until, lambda: progress.advance(bar))
+        while accounts := [account for account in due_accounts(engine, until) if account not in in_vain]:
+            found += len(accounts)
+            progress.update(bar, total=found)
+            renewed = renew(engine, accounts, until, lambda: progress.advance(bar))
+            billed += len(renewed)
+            in_vain.update(set(accounts) - renewed)
     return billed
