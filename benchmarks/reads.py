@@ -131,7 +131,7 @@ HEAD = ["database", "", "held against", "a second", "the other", "x", "server CP
 @click.command()
 @click.option("--database", "kinds", multiple=True, type=click.Choice(DATABASES), default=DATABASES, show_default=True)
 @click.option("--clients", default=8, show_default=True)
-@click.option("--rounds", default=5, show_default=True, help="Pairs of rounds.")
+@click.option("--rounds", default=3, show_default=True, help="Pairs of rounds.")
 @click.option("--seconds", default=1.0, show_default=True, help="Of each round.")
 @click.option("--drive", "as_driver", is_flag=True, hidden=True)
 def main(kinds: tuple[str, ...], clients: int, rounds: int, seconds: float, as_driver: bool) -> None:

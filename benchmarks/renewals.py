@@ -125,7 +125,7 @@ HEAD = ["database", "due", "", "a second", "x floor", "us each", "CPU us each", 
 
 @click.command()
 @click.option("--database", "kinds", multiple=True, type=click.Choice(DATABASES), default=DATABASES, show_default=True)
-@click.option("--size", "sizes", multiple=True, type=int, default=(2_000, 10_000), show_default=True, help="Subscriptions that are due.")
+@click.option("--size", "sizes", multiple=True, type=int, default=(1_000, 10_000), show_default=True, help="Subscriptions that are due.")
 @click.option("--months", default=2, show_default=True, help="Pairs of runs.")
 @click.option("--run", "side", type=click.Choice(["puesto", "floor"]), hidden=True)
 @click.option("--with", "arguments", multiple=True, hidden=True)
