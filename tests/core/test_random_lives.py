@@ -189,6 +189,7 @@ def live(open_world, examples, steps):
     )
 
 
+@pytest.mark.timeout(300)
 def test_the_books_of_a_life_with_a_bit_of_everything_are_right(open_world):
     """What random lives rarely have all at once, while the power fails on every second step."""
     life = type("Life", (Lives,), {"open_world": staticmethod(open_world)})()
@@ -216,6 +217,7 @@ def test_the_books_of_a_life_with_a_bit_of_everything_are_right(open_world):
     life.teardown()
 
 
+@pytest.mark.timeout(300)
 def test_the_books_of_random_lives_are_right(open_world):
     live(open_world, 3, 5)
 

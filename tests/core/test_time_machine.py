@@ -1,5 +1,6 @@
 """The time machine: what falls due is done in the order of date, each at its own instant, however the way is cut into pieces."""
 
+from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -19,6 +20,7 @@ from core.payments import Payment
 from core.subscriptions import Subscription
 from core.time_machine import next_due, travel
 from puesto import hookimpl
+from tests.core.racing import at_once
 from tests.core.test_checkout_crashes import Fuse, PowerCut, Street
 
 PLUGINS = ["sandbox", "gotoassist", "gotomeeting", "gotowebinar", "vat", "vat_rates", "dunning"]
@@ -153,6 +155,20 @@ def test_a_journey_that_is_killed_goes_on_as_if_nothing_had_been(tmp_path, new_s
     assert [row[1:] for row in documents(street.shop)] == [row[1:] for row in documents(calm)]
     assert sorted(happened(street.shop)) == sorted(happened(calm))
     assert len(street.charges()) == len({payment.id for payment in street.shop.engine.db.all(Payment.select())})
+
+
+def test_two_journeys_at_once_do_everything_once(open_shop):
+    calm, first = open_shop(enabled=PLUGINS), open_shop(enabled=PLUGINS)
+    second = open_shop(enabled=PLUGINS, folder=first.folder)
+    for shop in (calm, first):
+        settle_in(shop, "Pacific/Kiritimati")
+    until = instant("2026-04-02T12:00")
+
+    travel(calm.engine, until)
+    at_once(first, [lambda shop=shop: travel(shop.engine, until) for shop in (first, second)])
+
+    assert sorted(row[1:] for row in documents(first)) == sorted(row[1:] for row in documents(calm))
+    assert Counter(kind for kind, _ in happened(first)) == Counter(kind for kind, _ in happened(calm))
 
 
 def test_a_renewal_that_got_no_answer_is_carried_on_as_soon_as_it_can_be(shop):
