@@ -142,10 +142,8 @@ def settlement_of(payment: Payment | None, total: Money, credit_used: Money) -> 
     """That of an order's document, by its payment as it is now; None: nothing had to be paid."""
     if payment is None or not payment.amount:
         return Settlement("credit", max(total, -total), credit_used)
-    kind: Literal["on_terms", "paid", "set_aside"] = (
-        "on_terms" if payment.due_on else "paid" if payment.status == "captured" else "set_aside"
-    )
-    return Settlement(kind, payment.money, credit_used, payment.instructions)
+    taken: Literal["paid", "set_aside"] = "paid" if payment.status == "captured" else "set_aside"
+    return Settlement("on_terms" if payment.due_on else taken, payment.money, credit_used, payment.instructions)
 
 
 def issue_invoice(
