@@ -18,7 +18,7 @@ from core.recovery import recover
 from core.refunds import refund_order
 from core.renewals import renew_due
 from core.seats import check_entitlement
-from puesto import ChangePolicy, Plan, Price, Product, RefundResult, eur, hookimpl
+from puesto import ChangePolicy, Plan, Price, Product, ProviderTimeout, RefundResult, eur, hookimpl
 from tests.core.gateway import GatewayPlugin
 from tests.core.racing import at_once
 from tests.core.test_balance import check_sums
@@ -197,6 +197,29 @@ def test_what_the_provider_does_not_give_back_is_on_the_balance_again(open_shop)
 
     assert (refunds(shop), shop.account.balance, settled(shop)) == ([("failed", 72_60)], 72_60, True)
     assert movements(shop) == [("credited", 72_60), ("refunded", -72_60), ("refund_failed", 72_60)]
+
+
+@pytest.mark.parametrize("done", [False, True])
+def test_a_refund_that_died_on_its_way_is_made_once(open_shop, done):
+    shop = open_shop(plugins={"sandbox": GatewayPlugin})
+    subscription = shop.buy("gotoassist-professional")
+    gateway = shop.engine.providers["sandbox"]
+
+    def dies(real, request):
+        if done:
+            real(request)
+        raise ProviderTimeout("silence")
+
+    gateway.instead["refund_payment"] = dies
+    end_now(shop, subscription, unused="refund")
+    work(shop)
+    assert (refunds(shop), given_back(shop)) == ([("created", 72_60)], [72_60 if done else 0])
+    gateway.instead.clear()
+    shop.on("2026-03-02")
+    work(shop)
+
+    assert (refunds(shop), given_back(shop), gateway.calls.count("refund_payment")) == ([("succeeded", 72_60)], [72_60], 2)
+    assert (movements(shop), settled(shop)) == ([("credited", 72_60), ("refunded", -72_60)], True)
 
 
 def refund(shop, amount=None):
