@@ -65,11 +65,15 @@ class DayField(peewee.Field):
         return date.fromisoformat(value) if isinstance(value, str) else value
 
 
+# One for all: `json.dumps` would make another each time.
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=to_json).encode
+
+
 class JsonField(peewee.TextField):
     """A JSON document, as text: alike on every database. Money, days and the like are written as `to_json` has them."""
 
     def db_value(self, value: Any) -> str | None:
-        return None if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=to_json)
+        return None if value is None else _encode(value)
 
     def python_value(self, value: str | None) -> Any:
         return None if value is None else json.loads(value)
