@@ -145,7 +145,7 @@ def _ends_on(subscription: Subscription, account: Account) -> date | None:
 def _foretold(day: date, line: QuoteLine) -> dict[str, Any]:
     """An invoice to come, its lines as the invoice will have them."""
     names = ("plan", "plan_name", "interval", "seats", "period", "net", "tax", "total")
-    of_lines = ("kind", "description", "seats", "period", "net", "tax", "rate", "category", "interval", "prices", "explanation")
+    of_lines = ("kind", "description", "seats", "period", "net", "tax", "rate", "category", "interval", "prices", "discount", "explanation")
     lines = [{name: item[name] for name in of_lines} for item in line.items]
     for shown in lines:
         shown["subscription"] = line.document["subscription"]
