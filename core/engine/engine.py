@@ -135,8 +135,9 @@ class Engine:
         self.clock.offset = max(self.clock.offset, offset)
 
     def close(self) -> None:
-        """Let go of the database, every thread's connection, and of the queue."""
+        """Let go of the database, every thread's connection, of the queue, and of the threads that plugins are called in."""
         self.jobs.close()
+        self.plugins.close()
         self.db.close_all()
 
 

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache, partial
@@ -237,12 +238,18 @@ class Plugins:
         calls: SimpleQueue[Any] = SimpleQueue()
 
         def work() -> None:
-            while True:
-                answer, function = calls.get()
+            while (call := calls.get()) is not None:
+                answer, function = call
                 _settle(answer, function, partial(self._idle.append, calls))
 
         threading.Thread(target=work, name="puesto-plugin", daemon=True).start()
         return calls
+
+    def close(self) -> None:
+        """Let the threads end that wait for calls; further calls begin new ones."""
+        with suppress(IndexError):  # another thread may take the last one
+            while True:
+                self._idle.pop().put(None)
 
     def _answers(self, hook: str, arguments: Mapping[str, Any], skipped: list[str]) -> Iterator[tuple[str, Any]]:
         for implementation in self._implementations[hook]:

@@ -1,11 +1,13 @@
 """One order whose buyer is at the bank, and all who may learn what became of it, in every order of their steps."""
 
 import shutil
+from contextlib import closing
 from datetime import timedelta
 from functools import partial
 from itertools import combinations
 from pathlib import Path
 from random import Random
+from sqlite3 import connect
 from tempfile import TemporaryDirectory
 
 import pytest
@@ -25,6 +27,7 @@ from tests.core.test_payment_webhooks import SEAT, TellingPlugin, tell
 
 pytestmark = pytest.mark.only_on("sqlite", reason="schedules are run on copies of a file")
 NEWS = ("confirm", "webhook", "return page", "sweeper")
+DATABASES = ("shop.db", "shop.db-jobs", "gateway.db")
 MEMORY = Path("/dev/shm")
 
 
@@ -44,16 +47,12 @@ class Story:
         shutil.copytree(shop.folder, self.kept)
 
     def reset(self):
-        self.shop.engine.close()
-        for left in self._files(self.shop.folder):
-            left.unlink()
-        for kept in self._files(self.kept):
-            shutil.copyfile(kept, self.shop.folder / kept.relative_to(self.kept))
+        for name in DATABASES:
+            for kept in self.kept.rglob(name):
+                # Not file by file: the gateway keeps its own open.
+                with closing(connect(kept)) as before, closing(connect(self.shop.folder / kept.relative_to(self.kept))) as now:
+                    before.backup(now)
         self.shop.clock.offset = self.began
-
-    def _files(self, folder):
-        """The shop's database and the gateway's, each with what belongs to it."""
-        return [*folder.rglob("shop.db*"), *folder.rglob("gateway.db*")]
 
     # --- who learns of it
 

@@ -375,6 +375,17 @@ except TimeoutError:
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "on time\n", "")
 
 
+def test_threads_without_a_call_end_when_the_engine_is_closed():
+    plugins = Plugins()
+    thread = plugins.with_deadline(60, threading.current_thread)
+
+    plugins.close()
+    thread.join(60)
+
+    assert not thread.is_alive()
+    assert plugins.with_deadline(60, lambda: "answer") == "answer"
+
+
 # --- tracing
 
 
