@@ -104,6 +104,8 @@ class Gathering:
                 self._unread.add(model)
         for name, value in changes.items():
             setattr(known, name, value)
+            if isinstance(value, str) and value in self._made_ids:  # now others refer to it than those that were made here
+                self._unread.add(model)
         if key not in self._unwritten:
             _, before = self._updates.setdefault(model, {}).setdefault(row._pk, (known, {}))
             before.update(changes)

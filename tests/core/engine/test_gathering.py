@@ -101,6 +101,27 @@ def test_whatever_else_is_asked_sees_what_was_written(db):
         assert [shelf.id for shelf in db.having(Shelf.seats, 8)] == ["a", "e"]
 
 
+def test_answers_follow_what_is_written_in_the_order_of_keys(db):
+    with db.gathered():
+        db.foresee(Book.shelf, "ab")
+        db.insert(Book(id="0", shelf="a"))
+        assert [book.id for book in db.having(Book.shelf, "a")] == ["0", "1", "3"]
+
+        db.insert(Shelf(id="e"))
+        db.update(db.get(Book, "1"), shelf="e")
+        found = {each: [book.id for book in db.having(Book.shelf, each)] for each in "abe"}
+
+    assert found == {"a": ["0", "3"], "b": ["2"], "e": ["1"]}
+
+
+def test_a_row_that_comes_to_refer_to_a_new_one_is_found(db):
+    with db.gathered():
+        db.insert(Shelf(id="e"))
+        db.update(db.get(Book, "2"), shelf="e")
+
+        assert [book.id for book in db.having(Book.shelf, "e")] == ["2"]
+
+
 def test_nothing_is_left_of_it_where_it_fails(db):
     rows = shown(db.all(Shelf.select()))
     with pytest.raises(ZeroDivisionError), db.gathered():
