@@ -225,4 +225,4 @@ def test_the_books_of_random_lives_are_right(open_world):
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_books_of_many_long_random_lives_are_right(open_world):
-    live(open_world, int(os.environ.get("PUESTO_TEST_LIVES", "30")), 25)
+    live(open_world, int(os.environ.get("PUESTO_TEST_LIVES", "15")), 20)
