@@ -344,6 +344,8 @@ class Database(ABC):
         """Change columns of one row, in the database and then here."""
         self.writes += bool(changes)
         if changes and self._gathering is not None:
+            if self._gathering.refers(changes):
+                self._write_out()
             self._gathering.update(row, changes)
         elif changes:
             with self.transaction():

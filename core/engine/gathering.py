@@ -95,17 +95,21 @@ class Gathering:
             if (value in answers or value in self._made_ids) and _fits(row, shape, value):
                 answers.setdefault(value, []).append(row)
 
+    def refers(self, changes: dict[str, Any]) -> bool:
+        """Whether changes lead to a row that was made here, which has to be written before them."""
+        return any(isinstance(value, str) and value in self._made_ids for value in changes.values())
+
     def update(self, row: Any, changes: dict[str, Any]) -> None:
         model, key = type(row), (type(row), row._pk)
         known = self._rows.setdefault(key, row)
+        if self.refers(changes):  # others know now of what was made here
+            self._unread.add(model)
         for shape in self._shapes_of(model):
             if changes.keys() & {shape[0].name, *(name for name, _ in shape[1])}:
                 del self._answers[shape]
                 self._unread.add(model)
         for name, value in changes.items():
             setattr(known, name, value)
-            if isinstance(value, str) and value in self._made_ids:  # now others refer to it than those that were made here
-                self._unread.add(model)
         if key not in self._unwritten:
             _, before = self._updates.setdefault(model, {}).setdefault(row._pk, (known, {}))
             before.update(changes)
