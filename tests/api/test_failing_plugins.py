@@ -147,6 +147,10 @@ def on_terms(*captured):
     return learn
 
 
+def cart_with_coupon(scene):
+    return scene.client.post("/v1/carts", {"account": scene.account.id, "lines": [SEAT], "coupon": "SPRING"})
+
+
 def resumed(scene):
     """What was paused goes on."""
     for act in ("pause", "resume"):
@@ -161,6 +165,7 @@ CLOSED = {
     "find_tax_rate": [review],
     "validate_tax_id": [put_number, open_account],
     "find_payment_providers": [review],
+    "discount_line": [cart_with_coupon],
     "render_invoice": [lambda scene: scene.client.get(f"/v1/invoices/{scene.invoice}.pdf")],
 }
 SKIPPED = ("find_cart_warnings", "retry_schedule")

@@ -80,7 +80,7 @@ def test_without_file_and_environment_everything_has_a_default(tmp_path, monkeyp
         "cart_days": 30,
         "seller": SELLER,
         "payments": {"capture": "automatic", "providers": None, "rules": {}},
-        "subscriptions": {"unused": "none", "trial_ending_days": 3, "renewal_coming_days": 14},
+        "subscriptions": {"unused": "none", "trial_days_at_most": 90, "trial_ending_days": 3, "renewal_coming_days": 14},
         "plugins": {},
     }
 
