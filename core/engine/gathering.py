@@ -24,6 +24,7 @@ class Gathering:
         self._made: dict[type[Any], list[Any]] = {}
         self._made_ids: set[Any] = set()
         self._unread: set[type[Any]] = set()  # tables of which something was written that is not here
+        self._led: set[tuple[type[Any], str]] = set()  # fields that were changed to lead to what was made here
         self._inserts: dict[type[Any], list[Any]] = {}
         self._unwritten: set[Key] = set()
         self._updates: dict[type[Any], dict[Any, tuple[Any, dict[str, Any]]]] = {}
@@ -36,7 +37,7 @@ class Gathering:
         if field.primary_key:
             key = (field.model, value)
             return [self._rows[key]] if key in (self._held if hold else self._rows) else None
-        if hold or field.model in self._unread:
+        if hold or not self._knows(shape):
             return None
         answers = self._answers_of(shape)
         if value in self._made_ids:  # nobody else knows of it
@@ -47,12 +48,17 @@ class Gathering:
         """Take in what was read for these values; the rows as they are known here."""
         field, _ = shape
         known = [self._row(row, hold) for row in rows]
-        if not field.primary_key and field.model not in self._unread:
+        if not field.primary_key and self._knows(shape):
             answers: dict[Any, list[Any]] = {value: [] for value in values}
             for row in known:
                 answers[row.__data__[field.name]].append(row)
             self._answers_of(shape).update(answers)
         return known
+
+    def _knows(self, shape: Shape) -> bool:
+        """Whether what is known here of such questions is all that there is."""
+        field, fixed = shape
+        return field.model not in self._unread and not any((field.model, name) in self._led for name in (field.name, *dict(fixed)))
 
     def _answers_of(self, shape: Shape) -> dict[Any, list[Any]]:
         if shape not in self._answers:
@@ -95,15 +101,14 @@ class Gathering:
             if (value in answers or value in self._made_ids) and _fits(row, shape, value):
                 answers.setdefault(value, []).append(row)
 
-    def refers(self, changes: dict[str, Any]) -> bool:
-        """Whether changes lead to a row that was made here, which has to be written before them."""
-        return any(isinstance(value, str) and value in self._made_ids for value in changes.values())
+    def refers(self, changes: dict[str, Any]) -> list[str]:
+        """Which of these changes lead to a row that was made here, which has to be written before them."""
+        return [name for name, value in changes.items() if isinstance(value, str) and value in self._made_ids]
 
     def update(self, row: Any, changes: dict[str, Any]) -> None:
         model, key = type(row), (type(row), row._pk)
         known = self._rows.setdefault(key, row)
-        if self.refers(changes):  # others know now of what was made here
-            self._unread.add(model)
+        self._led |= {(model, name) for name in self.refers(changes)}
         for shape in self._shapes_of(model):
             if changes.keys() & {shape[0].name, *(name for name, _ in shape[1])}:
                 del self._answers[shape]
