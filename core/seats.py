@@ -61,14 +61,21 @@ def assign_seats(engine: Engine, subscription_id: str, caller: Caller, users: Se
         subscription = find(engine, Subscription, subscription_id, caller, lock=True)
         if subscription.status not in RUNNING:
             raise TransitionInvalid("The subscription is {status}: it has no seats to assign.", status=subscription.status)
-        holders = set(assigned_users(engine, subscription))
+        holders = _holders(engine, subscription, users)
         new = _users(engine, [user for user in dict.fromkeys(users) if user not in holders], subscription.account)
-        _check_room(subscription, len(holders) + len(new))
+        assigned = subscription.seats_assigned + len(new)
+        _check_room(subscription, assigned)
         if new:
             engine.db.insert(*(_assignment(engine, subscription, user) for user in new))
-            engine.db.update(subscription, seats_assigned=len(holders) + len(new), version=subscription.version + 1)
+            engine.db.update(subscription, seats_assigned=assigned, version=subscription.version + 1)
             announce(engine, "seat.assigned", subscription, *({"user": user_document(user)} for user in new))
     return subscription
+
+
+def _holders(engine: Engine, subscription: Subscription, among: Sequence[str]) -> set[str]:
+    """Which of those users have a seat: however many others have one, they cost nothing."""
+    here = (SeatAssignment.subscription == subscription.id) & SeatAssignment.user.in_(among)
+    return {row.user for row in engine.db.all(SeatAssignment.select(SeatAssignment.user).where(here))}
 
 
 def _users(engine: Engine, users: Sequence[str], account: str) -> list[User]:
@@ -88,12 +95,14 @@ def _assignment(engine: Engine, subscription: Subscription, user: User) -> SeatA
 
 def release_seats(engine: Engine, subscription: Subscription, users: Sequence[str]) -> int:
     """Take the seats of those users who have one, inside a transaction that has locked the subscription; how many."""
-    holders = set(assigned_users(engine, subscription))
+    holders = _holders(engine, subscription, users)
     leaving = [user for user in dict.fromkeys(users) if user in holders]
     if leaving:
         here = SeatAssignment.subscription == subscription.id
         engine.db.execute(SeatAssignment.delete().where(here & SeatAssignment.user.in_(leaving)))
-        engine.db.update(subscription, seats_assigned=len(holders) - len(leaving), version=subscription.version + 1)
+        engine.db.update(
+            subscription, seats_assigned=subscription.seats_assigned - len(leaving), version=subscription.version + 1
+        )
         left = engine.db.all(User.select().where(User.id.in_(leaving)).order_by(User.id))
         announce(engine, "seat.released", subscription, *({"user": user_document(user)} for user in left))
     return len(leaving)
