@@ -159,6 +159,9 @@ class Database(ABC):
         try:
             with self._turn(), self.guarded(), self._peewee.transaction():
                 yield
+        except DatabaseUnavailable:
+            self._drop_broken()  # which could not be done in the transaction
+            raise
         finally:
             self._open.held.clear()
         for call in calls:
