@@ -13,8 +13,8 @@ from core.checkout import check_corporate, check_payment, give_up, order_once
 from core.engine.engine import Engine
 from core.engine.idempotency import Answer, KeyedRequest
 from core.errors import TransitionInvalid
-from core.orders import complete_order, waiting_order, write_order
-from core.payments import PaymentChoice, new_payment
+from core.orders import waiting_order, write_order
+from core.payments import PaymentChoice
 from core.quotes import quote_renewal
 from core.subscriptions import Subscription
 
@@ -47,8 +47,4 @@ def _place(
     check_corporate(account, caller)
     current = quote_renewal(engine, account, [subscription], subscription.period_end)
     check_payment(engine, account, current, payment, purchase_order)
-    order = write_order(engine, order_id, None, account, current, kind="renewal", purchase_order=purchase_order, placed_by=caller.id)
-    if payment is None:
-        complete_order(engine, order, None)
-    else:
-        new_payment(engine, account, order.id, payment, current.due_now, needs_method=False)
+    write_order(engine, order_id, None, account, current, payment, kind="renewal", purchase_order=purchase_order, placed_by=caller.id)

@@ -15,9 +15,9 @@ from core.checkout import check_corporate, give_up, order_once
 from core.engine.engine import Engine
 from core.engine.idempotency import Answer, KeyedRequest
 from core.errors import Forbidden, ValidationFailed
-from core.orders import Order, complete_order, waiting_order, write_order
+from core.orders import Order, waiting_order, write_order
 from core.payment_methods import find_method
-from core.payments import Payment, PaymentChoice, new_payment
+from core.payments import Payment, PaymentChoice
 from core.quotes import Quote, check_seal, quote_change, quote_renewal
 from core.renewals import choose_payment, granted_under, last_payments
 from core.rules.periods import Interval
@@ -108,11 +108,7 @@ def _place(
     choice = _choose(engine, account, current, means) if current.payment_required else None
     on_terms = choice is not None and choice.payment_method is None
     purchase_order = means.purchase_order or (granted_under(engine, _last_payment(engine, account)) if on_terms else None)
-    order = write_order(engine, order_id, None, account, current, kind="change", purchase_order=purchase_order, placed_by=caller.id)
-    if choice is None:
-        complete_order(engine, order, None)
-    else:
-        new_payment(engine, account, order.id, choice, current.due_now, needs_method=current.needs_method)
+    write_order(engine, order_id, None, account, current, choice, kind="change", purchase_order=purchase_order, placed_by=caller.id)
 
 
 def _choose(engine: Engine, account: Account, quote: Quote, means: Means) -> PaymentChoice:

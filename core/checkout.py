@@ -143,11 +143,7 @@ def place_order(
     current = make_quote(engine, cart, lines_of(engine, cart), account, caller)
     check_seal(current, quote)
     check_payment(engine, account, current, payment, purchase_order)
-    order = write_order(engine, order_id, cart, account, current, purchase_order=purchase_order, placed_by=caller.id)
-    if payment is None:
-        complete_order(engine, order, None)
-    else:
-        new_payment(engine, account, order.id, payment, current.due_now, needs_method=current.needs_method)
+    write_order(engine, order_id, cart, account, current, payment, purchase_order=purchase_order, placed_by=caller.id)
 
 
 def check_corporate(account: Account, caller: Caller) -> None:

@@ -23,7 +23,7 @@ from core.hooks.subscriptions import FailedAttempt
 from core.invoices import Invoice, invoice_document, invoice_of, issue_invoice, move_invoice, settlement_of
 from core.past_due import fall_past_due
 from core.payment_methods import default_method
-from core.payments import Payment, payment_document, refund_document, refunds_of
+from core.payments import Payment, PaymentChoice, new_payment, payment_document, refund_document, refunds_of
 from core.quote_lines import QuoteLine
 from core.quotes import Quote
 from core.rules.money import Money
@@ -102,14 +102,18 @@ def write_order(
     cart: Cart | None,
     account: Account,
     quote: Quote,
+    payment: PaymentChoice | None,
     *,
     purchase_order: str | None,
     placed_by: str,
     kind: str = "purchase",
 ) -> Order:
-    """The order of a quote, pending, inside the transaction that has made the quote. What it uses and changes is reserved for it.
+    """The order of a quote, inside the transaction that has made the quote: pending, with the intent to pay. What it uses and changes is
+    reserved for it.
 
-    cart: None where `kind` is no purchase.
+    cart:    None where `kind` is no purchase.
+    payment: None where nothing has to be paid: it is completed at once.
+    Raises as `new_payment` does.
     """
     holder = cart.id if cart else order_id
     for line in quote.lines:
@@ -138,6 +142,10 @@ def write_order(
     post(engine, account.id, "used", order_id, -quote.credit_used.amount)
     if not account.ordered:
         engine.db.update(account, ordered=True)
+    if payment is None:
+        complete_order(engine, order, None)
+    else:
+        new_payment(engine, account, order.id, payment, quote.due_now, needs_method=quote.needs_method)
     return order
 
 

@@ -23,10 +23,10 @@ from core.engine.setbacks import attempt_together, resting
 from core.engine.values import new_id
 from core.hooks.payments import PaymentResult, ProviderTimeout, ProviderUnavailable
 from core.hooks.subscriptions import FailedAttempt
-from core.orders import Order, complete_order, payment_lines, payment_of, write_order
+from core.orders import Order, payment_lines, payment_of, write_order
 from core.past_due import fall_past_due
 from core.payment_methods import PaymentMethod, default_method
-from core.payments import SUCCEEDED, Payment, PaymentChoice, new_payment, prepare_at_provider
+from core.payments import SUCCEEDED, Payment, PaymentChoice, prepare_at_provider
 from core.quotes import Quote, quote_renewal
 from core.subscriptions import RUNS, Subscription, SubscriptionChange, end
 
@@ -183,12 +183,8 @@ def write_renewal(engine: Engine, account: Account, quote: Quote, choice: Paymen
     """The order of what falls due, completed where nothing has to be paid; inside a transaction."""
     purchase_order = granted_under(engine, last) if choice is not None and choice.payment_method is None else None
     order_id, by = new_id("ord"), INTERNAL.id
-    order = write_order(engine, order_id, None, account, quote, kind="renewal", purchase_order=purchase_order, placed_by=by)
-    if choice is None or not quote.due_now:
-        complete_order(engine, order, None)
-    else:
-        new_payment(engine, account, order.id, choice, quote.due_now, needs_method=False)
-    return order
+    payment = choice if quote.due_now else None
+    return write_order(engine, order_id, None, account, quote, payment, kind="renewal", purchase_order=purchase_order, placed_by=by)
 
 
 def _go_unpaid(engine: Engine, subscription: Subscription) -> None:
