@@ -166,6 +166,7 @@ def issue_invoice(
     """
     net = sum(item["net"]["amount"] for _, _, item in items)
     tax = sum(item["tax"]["amount"] for _, _, item in items)
+    buyer = account_document(account)
     invoice = Invoice(
         **_numbered(engine, net, tax),
         account=account.id,
@@ -173,7 +174,7 @@ def issue_invoice(
         status="open" if settlement.kind in ("set_aside", "on_terms") else "paid",
         currency=currency,
         seller=dict(engine.settings["seller"]),
-        buyer={name: account_document(account)[name] for name in ("name", "address", "country", "tax_id")},
+        buyer={name: buyer[name] for name in ("name", "address", "country", "tax_id")},
         notes=list(dict.fromkeys(text(item["note"], locale) for _, _, item in items if item["note"])),
         locale=locale,
         purchase_order=purchase_order,

@@ -28,7 +28,7 @@ from core.quote_lines import QuoteLine
 from core.quotes import Quote
 from core.rules.money import Money
 from core.seats import fit_seats
-from core.subscriptions import Subscription, announce, subscription_document
+from core.subscriptions import Subscription, subscription_document
 
 WAITING = ("pending", "requires_action", "processing")
 
@@ -269,17 +269,19 @@ def tell_received(engine: Engine, order: Order, payment: Payment, before: int) -
 
 
 def _tell(engine: Engine, order: Order, account: Account, invoice: Invoice | None, news: list[Any]) -> None:
-    document = order_document(engine, order)
+    ordered, buyer = order_document(engine, order), account_document(account)
+    subscriptions = [subscription_document(engine, subscription, order.locale) for _, subscription, _ in news]
     data = {
-        "order": document,
-        "account": account_document(account),
+        "order": ordered,
+        "account": buyer,
         "invoice": invoice_document(engine, invoice) if invoice else None,
-        "subscriptions": [subscription_document(engine, subscription, order.locale) for _, subscription, _ in news],
+        "subscriptions": subscriptions,
     }
     append(engine, "order.completed", account=account.id, subject=order.id, data=data)
-    for events, subscription, further in news:
+    for (events, _, further), subscription in zip(news, subscriptions, strict=True):
+        data = {"subscription": subscription, "account": buyer, "order": ordered, **further}
         for event_type in events:
-            announce(engine, event_type, subscription, {"order": document, **further})
+            append(engine, event_type, account=account.id, subject=subscription["id"], data=data)
 
 
 def close_order(engine: Engine, order: Order, status: str, *, tell: Payment | None = None) -> None:

@@ -31,7 +31,7 @@ from core.hooks.payments import (
     SavedMethod,
 )
 from core.payment_methods import PaymentMethod, customer_of, find_method, keep_method, make_default, method_document
-from core.providers import call_provider, find_provider
+from core.providers import begin_call, call_provider, find_provider
 from core.rules.money import Money
 
 log = logging.getLogger("puesto.payments")
@@ -247,7 +247,7 @@ def check_choice(engine: Engine, account: Account, choice: PaymentChoice, at: st
 
 def begin_at_provider(engine: Engine, payment: Payment, account: Account, **words: Any) -> PaymentResult:
     """Do what `prepare_at_provider` prepares, outside any transaction. Raises as `call_provider` does."""
-    return prepare_at_provider(engine, payment, account, **words)()
+    return prepare_at_provider(engine, payment, account, **words)()()
 
 
 def prepare_at_provider(
@@ -260,8 +260,8 @@ def prepare_at_provider(
     purchase_order: str | None,
     lines: tuple[PaymentLine, ...],
     on_session: bool = True,
-) -> Callable[[], PaymentResult]:
-    """What asks the provider to charge, or only to store the method where nothing is due; when called it raises as `call_provider` does.
+) -> Callable[[], Callable[[], PaymentResult]]:
+    """What asks the provider to charge, or only to store the method where nothing is due, as `begin_call` does.
 
     token: what the client got from the provider; it is handed through and stored nowhere. on_session: whether the buyer is there.
     """
@@ -269,7 +269,7 @@ def prepare_at_provider(
     provider = find_provider(engine, payment.provider)
     method = engine.db.get(PaymentMethod, payment.method) if payment.method else None
     if method is not None and not payment.amount:
-        return partial(PaymentResult, "captured", payment.money)  # it is stored already
+        return lambda: partial(PaymentResult, "captured", payment.money)  # it is stored already
     request = PaymentRequest(
         payment_id=payment.id,
         amount=payment.money,
@@ -286,7 +286,7 @@ def prepare_at_provider(
         capture_mode=_capture_mode(engine, provider, payment, on_session),
     )
     call = provider.initiate_payment if payment.amount else provider.save_method
-    return partial(call_provider, engine, provider, PaymentResult, partial(call, request))
+    return partial(begin_call, engine, provider, PaymentResult, partial(call, request))
 
 
 def _capture_mode(engine: Engine, provider: PaymentProvider, payment: Payment, on_session: bool) -> CaptureMode:

@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, is_dataclass
-from functools import cache
+from functools import cache, partial
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -101,10 +101,21 @@ def call_provider(engine: Engine, provider: PaymentProvider, answer: type[T], ca
     looks_up: PaymentUnknown is an answer here, and let through. Raises ProviderUnavailable (certainly nothing happened) or
     ProviderTimeout (nobody knows): whatever else a provider raises or answers counts as a time-out.
     """
+    return begin_call(engine, provider, answer, call, looks_up=looks_up)()
+
+
+def begin_call(
+    engine: Engine, provider: PaymentProvider, answer: type[T], call: Callable[[], T], *, looks_up: bool = False
+) -> Callable[[], T]:
+    """Begin what `call_provider` does, and do not wait for it; what waits, and raises as that does."""
     if engine.db.in_transaction():
         raise RuntimeError("a provider is called outside any transaction")
+    return partial(_answer_of, provider, answer, engine.plugins.begin(provider.deadline, call), looks_up)
+
+
+def _answer_of(provider: PaymentProvider, answer: type[T], wait: Callable[[], T], looks_up: bool) -> T:
     try:
-        result = engine.plugins.with_deadline(provider.deadline, call)
+        result = wait()
     except ProviderMisconfigured as error:
         log.error("provider %s is misconfigured: %s", provider.name, error)
         raise ProviderUnavailable(str(error)) from error
@@ -123,25 +134,24 @@ def call_provider(engine: Engine, provider: PaymentProvider, answer: type[T], ca
 
 def fits(value: object, kind: Any) -> bool:
     """Whether a value is what its type says, down to the last field: what is not can't be written down."""
-    origin = get_origin(kind)
-    if origin is Literal:
-        return value in get_args(kind)
-    if origin in (Union, UnionType):
-        return any(fits(value, each) for each in get_args(kind))
-    if origin is list:
-        return isinstance(value, list) and all(fits(each, get_args(kind)[0]) for each in value)
-    if origin is tuple:
-        return isinstance(value, tuple) and all(fits(each, get_args(kind)[0]) for each in value)
-    if origin is Mapping:
-        return isinstance(value, Mapping) and _is_json(dict(value))
-    if not isinstance(value, kind):
-        return False
-    return all(fits(getattr(value, name), each) for name, each in _fields(kind).items())
+    return _check_of(kind)(value)
 
 
 @cache
-def _fields(kind: Any) -> dict[str, Any]:
-    return get_type_hints(kind) if is_dataclass(kind) else {}
+def _check_of(kind: Any) -> Callable[[Any], bool]:
+    origin, kinds = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return lambda value: value in kinds
+    if origin in (Union, UnionType):
+        able = [_check_of(each) for each in kinds]
+        return lambda value: any(check(value) for check in able)
+    if origin in (list, tuple):
+        each = _check_of(kinds[0])
+        return lambda value: isinstance(value, origin) and all(map(each, value))
+    if origin is Mapping:
+        return lambda value: isinstance(value, Mapping) and _is_json(dict(value))
+    fields = [(name, _check_of(each)) for name, each in get_type_hints(kind).items()] if is_dataclass(kind) else []
+    return lambda value: isinstance(value, kind) and all(check(getattr(value, name)) for name, check in fields)
 
 
 def _is_json(value: object) -> bool:

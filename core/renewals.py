@@ -8,7 +8,8 @@ carries on, and what it had not come to.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from functools import partial
 from typing import Any
@@ -34,7 +35,8 @@ log = logging.getLogger("puesto.renewals")
 RENEWING = "renew_subscriptions"
 MOST_ROWS = 5_000  # subscriptions that are looked at in one go
 TOGETHER = 200  # accounts that are renewed in one go
-Begin = Callable[[], PaymentResult]
+AT_ONCE = 8  # calls of providers that are under way together
+Begin = Callable[[], Callable[[], PaymentResult]]
 ToPay = tuple[Payment, Begin]
 
 
@@ -81,8 +83,7 @@ def _renew_next(engine: Engine, accounts: Sequence[str], until: date | None, sil
     """Order and pay what fell due on the earliest day of each account; those of which something did. With the others nothing is left to
     do, or somebody else is doing it."""
     placed = attempt_together(engine, RENEWING, accounts, partial(_place_due, engine, until, silent))
-    answers = {account: (to_pay[0], _answer(*to_pay, silent)) for account, to_pay in placed.items() if to_pay is not None}
-    outcomes = {account: (payment, result) for account, (payment, result) in answers.items() if result is not None}
+    outcomes = _charge(placed, silent)
 
     def settle_theirs(some: Sequence[str]) -> dict[str, bool]:
         settle_together(engine, [outcomes[account] for account in some])
@@ -195,16 +196,30 @@ def _go_unpaid(engine: Engine, subscription: Subscription) -> None:
         fall_past_due(engine, subscription.id, FailedAttempt(engine.clock.now(), None))
 
 
-def _answer(payment: Payment, begin: Begin, silent: set[str]) -> PaymentResult | None:
-    """Second step. None: the provider was not reached, and recovery begins the payment again, with the same key."""
-    if payment.provider in silent:
-        return None
-    try:
-        return begin()
-    except (ProviderTimeout, ProviderUnavailable) as error:
-        log.warning("the rest of this run leaves %s alone: %s", payment.provider, error)
-        silent.add(payment.provider)
-        return None
+def _charge(placed: Mapping[str, ToPay | None], silent: set[str]) -> dict[str, tuple[Payment, PaymentResult]]:
+    """Second step: by account, what became of its payment, several of which are under way at a time. Left out is what its provider was
+    not reached for: recovery begins it again, with the same key."""
+    outcomes: dict[str, tuple[Payment, PaymentResult]] = {}
+    under_way: deque[tuple[str, Payment, Callable[[], PaymentResult]]] = deque()
+
+    def wait_for_first() -> None:
+        account, payment, wait = under_way.popleft()
+        try:
+            outcomes[account] = payment, wait()
+        except (ProviderTimeout, ProviderUnavailable) as error:
+            log.warning("the rest of this run leaves %s alone: %s", payment.provider, error)
+            silent.add(payment.provider)
+
+    for account, to_pay in placed.items():
+        if to_pay is None or to_pay[0].provider in silent:
+            continue
+        payment, begin = to_pay
+        under_way.append((account, payment, begin()))
+        if len(under_way) == AT_ONCE:
+            wait_for_first()
+    while under_way:
+        wait_for_first()
+    return outcomes
 
 
 def begin_payment(engine: Engine, payment: Payment) -> PaymentResult | None:
@@ -219,7 +234,7 @@ def begin_payment(engine: Engine, payment: Payment) -> PaymentResult | None:
     if with_token or payment.status not in ("created", "processing"):
         return None
     try:
-        return _beginning(engine, payment)()
+        return _beginning(engine, payment)()()
     except ProviderUnavailable as error:
         raise ProviderTimeout(str(error)) from error
 

@@ -6,7 +6,6 @@ process. Nothing is loaded lazily and nothing is saved behind one's back: `inser
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 from abc import ABC, abstractmethod
@@ -15,6 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, date, datetime
 from typing import Any, TypeVar
 
+import orjson
 import peewee
 
 from core.engine import statements
@@ -34,6 +34,14 @@ class Row(peewee.Model):
     """Base of every table."""
 
     _pk: Any  # the primary key: peewee has it, its stubs don't
+
+    def __init__(self, **values: Any) -> None:
+        """A new row, or one that was read."""
+        read = values.pop("__no_default__", False)
+        super().__init__(__no_default__=True, **(values if read else {}))
+        if not read:
+            self.__data__.update(self._meta.get_default_dict())  # type: ignore[no-untyped-call]
+            self.__data__.update(values)
 
     class Meta:
         legacy_table_names = False
@@ -65,18 +73,18 @@ class DayField(peewee.Field):
         return date.fromisoformat(value) if isinstance(value, str) else value
 
 
-# One for all: `json.dumps` would make another each time.
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=to_json).encode
+# What JSON knows by itself is written by orjson, all else is turned into JSON by `to_json`.
+_AS_TO_JSON_HAS_IT = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
 
 
 class JsonField(peewee.TextField):
     """A JSON document, as text: alike on every database. Money, days and the like are written as `to_json` has them."""
 
     def db_value(self, value: Any) -> str | None:
-        return None if value is None else _encode(value)
+        return None if value is None else orjson.dumps(value, to_json, _AS_TO_JSON_HAS_IT).decode()
 
     def python_value(self, value: str | None) -> Any:
-        return None if value is None else json.loads(value)
+        return None if value is None else orjson.loads(value)
 
 
 class _Reference(peewee.ForeignKeyField):
@@ -225,13 +233,13 @@ class Database(ABC):
         """Every row of a select, in its order."""
         self._write_out()
         with self.guarded():
-            return list(query.execute(self._peewee))
+            if not statements.selects_rows(query):
+                return list(query.execute(self._peewee))
+            return statements.rows(query.model, self._run(*query.bind(self._peewee).sql()))
 
     def first(self, query: peewee.ModelSelect[R]) -> R | None:
         """The first row of a select, or None."""
-        self._write_out()
-        with self.guarded():
-            return next(iter(query.limit(1).execute(self._peewee)), None)
+        return next(iter(self.all(query.limit(1))), None)
 
     def ask(self, compose: Callable[..., peewee.ModelSelect[Any]], *values: str) -> list[Any]:
         """The rows of a select, as named tuples of its columns: for what is asked with each request. It is composed once, and from then

@@ -40,9 +40,8 @@ class Gathering:
         if hold or not self._knows(shape):
             return None
         answers = self._answers_of(shape)
-        if value in self._made_ids:  # nobody else knows of it
-            return sorted(answers.get(value, ()), key=lambda row: row._pk)
-        return sorted(answers[value], key=lambda row: row._pk) if value in answers else None
+        found = answers.get(value, [] if value in self._made_ids else None)  # nobody else knows of what was made here
+        return None if found is None else found[:] if len(found) < 2 else sorted(found, key=lambda row: row._pk)
 
     def adopt(self, shape: Shape, values: Iterable[Any], rows: Sequence[Any], *, hold: bool) -> list[Any]:
         """Take in what was read for these values; the rows as they are known here."""

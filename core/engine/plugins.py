@@ -216,22 +216,31 @@ class Plugins:
         raise plugin_failed(name, hook, f"does not implement {hook}, or is not enabled")
 
     def with_deadline(self, seconds: float, function: Callable[[], T]) -> T:
-        """Run something that may hang, in a thread that is left to itself after `seconds`. Raises DeadlineExceeded, a TimeoutError.
+        """Run something that may hang, in a thread that is left to itself after `seconds`. Raises DeadlineExceeded, a TimeoutError."""
+        return self.begin(seconds, function)()
+
+    def begin(self, seconds: float, function: Callable[[], T]) -> Callable[[], T]:
+        """Begin what `with_deadline` runs; what waits for its answer, until `seconds` from now.
 
         A thread takes the next call when it is done with one: those that hang for ever take nothing from the others. As daemons they let
         the process end.
         """
         answer: Future[T] = Future()
+        until = time.monotonic() + seconds
         try:
             helper = self._idle.pop()
         except IndexError:
             helper = self._helper()
         helper.put((answer, function))
-        try:
-            answer.exception(seconds)
-        except FutureTimeout:
-            raise DeadlineExceeded(f"no answer within {seconds:g} s") from None
-        return answer.result()
+
+        def wait() -> T:
+            try:
+                answer.exception(max(until - time.monotonic(), 0))
+            except FutureTimeout:
+                raise DeadlineExceeded(f"no answer within {seconds:g} s") from None
+            return answer.result()
+
+        return wait
 
     def _helper(self) -> SimpleQueue[Any]:
         """What hands calls to a new thread, and is idle again after each."""

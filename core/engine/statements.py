@@ -9,6 +9,7 @@ from collections import namedtuple
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from operator import is_
 from typing import Any
 
 import peewee
@@ -64,6 +65,12 @@ def select(field: Any, places: int, fixed: dict[str, Any]) -> Any:
     return query if field.primary_key and places == 1 else query.order_by(field.model._meta.primary_key)
 
 
+def selects_rows(query: Any) -> bool:
+    """Whether a select finds whole rows of one table, and nothing else."""
+    selected, fields = query.selected_columns, query.model._meta.sorted_fields
+    return len(selected) == len(fields) and all(map(is_, selected, fields))
+
+
 def rows(model: Any, cursor: Any) -> list[Any]:
     """What a select of all columns of a model has found."""
     names, convert = _reading(model)
@@ -86,14 +93,14 @@ def insert(rows: Sequence[Any], parameter: str) -> Statement:
     model: Any = type(rows[0])
     begin, places = _insert(model, names, parameter)
     convert = _converters(model, names)
-    values = [to(row.__data__.get(name)) for row in rows for name, to in convert]
+    values = [to(row.__data__.get(name)) if to else row.__data__.get(name) for row in rows for name, to in convert]
     return begin + ", ".join([places] * len(rows)), values
 
 
 def update(model: Any, key: object, changes: dict[str, Any], parameter: str) -> Statement:
     """The update of the row with that key."""
     names = tuple(changes)
-    values = [to(changes[name]) for name, to in _converters(model, names)]
+    values = [to(changes[name]) if to else changes[name] for name, to in _converters(model, names)]
     return _update(model, names, parameter), [*values, model._meta.primary_key.db_value(key)]
 
 
@@ -117,5 +124,6 @@ def _reading(model: Any) -> tuple[list[str], list[tuple[str, Callable[[Any], Any
 
 
 @cache
-def _converters(model: Any, names: tuple[str, ...]) -> list[tuple[str, Callable[[Any], Any]]]:
-    return [(name, model._meta.fields[name].db_value) for name in names]
+def _converters(model: Any, names: tuple[str, ...]) -> list[tuple[str, Callable[[Any], Any] | None]]:
+    fields = [model._meta.fields[name] for name in names]
+    return [(field.name, None if type(field) in PLAIN else field.db_value) for field in fields]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -27,36 +27,47 @@ def instant_text(instant: datetime) -> str:
     return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-@cache
-def _fields(kind: Any) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind))
-
-
 def to_json(value: Any) -> Any:
-    """A value as JSON on the wire, in events and in stored documents: money as {amount, currency}, days as YYYY-MM-DD."""
-    kind = type(value)
-    if kind in PLAIN:
-        return value
-    if kind is dict:  # most of all that is turned into JSON, and much of it is that already
-        return {str(k): v if type(v) in PLAIN else to_json(v) for k, v in value.items()}
-    if isinstance(value, str | int):
-        return value
-    if isinstance(value, Money):
-        return {"amount": value.amount, "currency": value.currency}
-    if isinstance(value, Period):
-        return {"start": value.start.isoformat(), "end": value.end.isoformat()}
-    if isinstance(value, datetime):
-        return instant_text(value)
-    if isinstance(value, date):
-        return value.isoformat()
-    if isinstance(value, Decimal):
-        return format(value, "f")
-    if isinstance(value, Mapping):
-        return {str(k): to_json(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [to_json(v) for v in value]
-    if isinstance(value, set | frozenset):
-        return sorted(to_json(v) for v in value)  # alike in every process, since documents are sealed by their hash
-    if is_dataclass(value) and not isinstance(value, type):
-        return {name: to_json(getattr(value, name)) for name in _fields(type(value))}
-    raise TypeError(f"{type(value).__name__} has no JSON form")
+    """A value as JSON on the wire, in events and in stored documents: money as {amount, currency}, days as YYYY-MM-DD.
+
+    Raises TypeError for what has no such form.
+    """
+    kind: Any = type(value)
+    return value if kind in PLAIN else _writer(kind)(value)
+
+
+def _mapping(value: Mapping[Any, Any]) -> dict[str, Any]:
+    return {str(k): v if type(v) in PLAIN else to_json(v) for k, v in value.items()}  # much of it is JSON already
+
+
+def _list(value: Iterable[Any]) -> list[Any]:
+    return [to_json(each) for each in value]
+
+
+def _set(value: Iterable[Any]) -> list[Any]:
+    return sorted(map(to_json, value))  # alike in every process, since documents are sealed by their hash
+
+
+_WRITERS: tuple[tuple[tuple[type, ...], Callable[[Any], Any]], ...] = (
+    ((str, int), lambda value: value),
+    ((Money,), lambda money: {"amount": money.amount, "currency": money.currency}),
+    ((Period,), lambda period: {"start": period.start.isoformat(), "end": period.end.isoformat()}),
+    ((datetime,), instant_text),
+    ((date,), date.isoformat),
+    ((Decimal,), lambda number: format(number, "f")),
+    ((Mapping,), _mapping),
+    ((list, tuple), _list),
+    ((set, frozenset), _set),
+)
+
+
+@cache
+def _writer(kind: Any) -> Callable[[Any], Any]:
+    """What writes the values of a class."""
+    for kinds, write in _WRITERS:
+        if issubclass(kind, kinds):
+            return write
+    if not is_dataclass(kind):
+        raise TypeError(f"{kind.__name__} has no JSON form")
+    names = tuple(field.name for field in fields(kind))
+    return lambda value: {name: to_json(getattr(value, name)) for name in names}

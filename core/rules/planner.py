@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from functools import lru_cache
 from typing import Literal
 
 from core.rules.derivations import Derivation, share, whole
@@ -156,6 +157,7 @@ class Billing:
         return total((line.amount for line in self.lines if line.kind == kind), self.life.deal.price.currency)
 
 
+@lru_cache(maxsize=1024)
 def plan(life: Life, on: date, event: Change | End | None = None) -> Billing:
     """What is billed on a day, and what follows.
 

@@ -7,6 +7,7 @@ Kingdom: art. 7. Azores and Madeira are inside, with rates of their own: art. 10
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from puesto import Party
 
@@ -41,6 +42,7 @@ def vat_country(code: str) -> str:
     return _COUNTS_AS.get(code, code)
 
 
+@lru_cache(maxsize=4096)
 def place_of(party: Party) -> str:
     """A country code, or a region's where VAT differs there: ES, ES-CN, PT-20, US. Without a postcode, the country."""
     country = vat_country(party.country)

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from threading import Semaphore, Thread, current_thread
 from typing import Any
@@ -84,7 +85,10 @@ def stopping(shop: Any, gateway: Any, coarse: bool) -> Iterator[None]:
             current_thread().pause()
         return transaction()
 
-    def called_in_turn(_seconds: float, call: Callable[[], Any]) -> Any:
+    def begun_in_turn(_seconds: float, call: Callable[[], Any]) -> Callable[[], Any]:
+        return partial(called_in_turn, call)
+
+    def called_in_turn(call: Callable[[], Any]) -> Any:
         if isinstance(current_thread(), Actor) and not db.in_transaction():
             if not coarse:
                 current_thread().pause()
@@ -100,13 +104,13 @@ def stopping(shop: Any, gateway: Any, coarse: bool) -> Iterator[None]:
         if isinstance(current_thread(), Actor):
             current_thread().touched |= {(table, verb in ("INTO", "UPDATE")) for verb, table in TABLES.findall(event.sql)}
 
-    db.transaction, plugins.with_deadline = paused_transaction, called_in_turn
+    db.transaction, plugins.begin = paused_transaction, begun_in_turn
     hooks.append(note)
     try:
         yield
     finally:
         hooks.remove(note)
-        del db.transaction, plugins.with_deadline
+        del db.transaction, plugins.begin
 
 
 def explore(shop: Any, gateway: Any, reset: Callable[[], Any], bodies: Bodies, check: Check, *, coarse: bool = False) -> int:

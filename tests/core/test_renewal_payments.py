@@ -1,6 +1,7 @@
 """How renewals are paid with nobody there, and what becomes of what could not be paid."""
 
 from datetime import timedelta
+from threading import Barrier
 
 import pytest
 
@@ -305,12 +306,29 @@ def test_a_provider_that_gives_no_answer_is_left_alone_for_the_rest_of_the_run(s
     shop.on("2026-04-01")
 
     monkeypatch.setattr(core.renewals, "TOGETHER", 2)
+    monkeypatch.setattr(core.renewals, "AT_ONCE", 1)
     renew(shop.engine, due_accounts(shop.engine))
 
     assert (gateway(shop).calls, len(renewals(shop))) == (["initiate_payment"], 2)  # the third is not even ordered
     gateway(shop).instead.clear()
     later(shop, minutes=1)
     shop.run()
+    assert [order["status"] for order in renewals(shop)] == ["completed"] * 3
+
+
+def test_several_renewals_are_charged_at_a_time(shop):
+    for _ in range(3):
+        buy(shop, account=shop.open_account())
+    together = Barrier(3)
+
+    def charge_when_all_are_here(real, *arguments):
+        together.wait(10)
+        return real(*arguments)
+
+    gateway(shop).instead["initiate_payment"] = charge_when_all_are_here
+    on(shop, "2026-04-01")
+
+    assert charged(shop) == [eur("72.60")] * 6
     assert [order["status"] for order in renewals(shop)] == ["completed"] * 3
 
 
