@@ -23,6 +23,7 @@ from api import (
 from api.auth import identify_caller
 from core import schema
 from core.engine.engine import Engine
+from core.engine.memory import keep_for_good
 from core.worker import equip
 
 LARGEST_BODY = 1_000_000  # bytes
@@ -54,4 +55,6 @@ def create_app(engine: Engine) -> Flask:
 
 def from_settings() -> Flask:
     """What a web server calls in each of its processes: engine and app from puesto.toml and the environment."""
-    return create_app(Engine())
+    app = create_app(Engine())
+    keep_for_good()
+    return app

@@ -14,6 +14,7 @@ from huey.consumer import Consumer
 from api.cli.processes import ENDS, End, configure_logging, end_with_parent, restore_hangup, unsignalled
 from api.cli.shop import open_shop
 from core.engine.engine import Engine
+from core.engine.memory import keep_for_good
 from core.worker import equip
 
 log = logging.getLogger("puesto.worker")
@@ -46,6 +47,7 @@ def work() -> None:
     configure_logging()
     engine = Engine()
     equip(engine)
+    keep_for_good()
     end = End()
     _end_at_signals(end)
     with unsignalled():  # as those threads stay: a signal that they took would meet Huey's handlers while it starts
