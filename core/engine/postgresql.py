@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 import peewee
 from playhouse.postgres_ext import PooledPsycopg3Database
 
+from core.engine import statements
 from core.engine.database import Database, R
 from core.errors import SettingsInvalid
 
@@ -62,6 +64,15 @@ class _Pool(PooledPsycopg3Database):  # type: ignore[misc]
     def execute_sql(self, *args: Any, **options: Any) -> Any:
         return self._on_a_living_connection(partial(super().execute_sql, *args, **options))
 
+    def execute_each(self, statement: str, values: Sequence[Sequence[Any]]) -> None:
+        """Run a statement for each row of values, without waiting for each: psycopg and the server take every place of one long
+        statement apart anew, which takes four times as long."""
+        began = time.perf_counter()
+        with peewee.__exception_wrapper__:  # type: ignore[attr-defined]
+            self.cursor().executemany(statement, values)
+        for hook in self.query_hooks:
+            hook(peewee.QueryEvent(statement, values, time.perf_counter() - began, None))
+
     def _on_a_living_connection(self, call: Callable[[], Any]) -> Any:
         """Outside a transaction there are reads, and its beginning: both can be done again."""
         try:
@@ -91,6 +102,7 @@ class _Pool(PooledPsycopg3Database):  # type: ignore[misc]
 class Postgresql(Database):
     """postgresql://user:password@host/name, as libpq reads it. Rows are locked one by one, in READ COMMITTED transactions."""
 
+    arrays = True
     _peewee: _Pool
 
     def __init__(self, url: str) -> None:
@@ -120,6 +132,12 @@ class Postgresql(Database):
     def _locked(self, query: peewee.ModelSelect[R], *, skip: bool) -> peewee.ModelSelect[R]:
         locked: peewee.ModelSelect[R] = query.for_update("FOR UPDATE SKIP LOCKED" if skip else "FOR UPDATE")  # type: ignore[arg-type]
         return locked
+
+    def _insert(self, rows: Sequence[Any]) -> None:
+        if len(rows) == 1:
+            super()._insert(rows)
+        else:
+            self._peewee.execute_each(*statements.insert_each(rows, self._peewee.param))
 
     @contextmanager
     def _at_once(self) -> Iterator[None]:

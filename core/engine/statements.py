@@ -56,11 +56,19 @@ def compose(select: Callable[..., Any], places: int, database: peewee.Database) 
     return Composed(statement, parameters, [column.unwrap().python_value for column in query.selected_columns])
 
 
-def select(field: Any, places: int, fixed: dict[str, Any]) -> Any:
+def select(field: Any, places: int, fixed: dict[str, Any], *, arrays: bool) -> Any:
     """The rows with one of so many values in a field, and others as they always are here; in the order of their keys, where there may
-    be several."""
+    be several.
+
+    arrays: several values are one parameter.
+    """
     values = ["?"] * places
-    wanted = field == values[0] if places == 1 else field.in_(values)
+    if places == 1:
+        wanted = field == values[0]
+    elif arrays:
+        wanted = field == peewee.SQL("ANY(%s)", [values])
+    else:
+        wanted = field.in_(values)
     query = field.model.select().where(wanted, *(getattr(field.model, name) == other for name, other in fixed.items()))
     return query if field.primary_key and places == 1 else query.order_by(field.model._meta.primary_key)
 
@@ -89,12 +97,22 @@ def insert(rows: Sequence[Any], parameter: str) -> Statement:
 
     parameter: how the driver writes a place.
     """
+    begin, places, values = _inserted(rows, parameter)
+    return begin + ", ".join([places] * len(rows)), [value for row in values for value in row]
+
+
+def insert_each(rows: Sequence[Any], parameter: str) -> tuple[str, list[list[Any]]]:
+    """The insert of one row, and the values of each: for a driver to which many places are dear."""
+    begin, places, values = _inserted(rows, parameter)
+    return begin + places, values
+
+
+def _inserted(rows: Sequence[Any], parameter: str) -> tuple[str, str, list[list[Any]]]:
     names = tuple(dict.fromkeys(name for row in rows for name in row.__data__))
     model: Any = type(rows[0])
-    begin, places = _insert(model, names, parameter)
     convert = _converters(model, names)
-    values = [to(row.__data__.get(name)) if to else row.__data__.get(name) for row in rows for name, to in convert]
-    return begin + ", ".join([places] * len(rows)), values
+    values = [[to(row.__data__.get(name)) if to else row.__data__.get(name) for name, to in convert] for row in rows]
+    return *_insert(model, names, parameter), values
 
 
 def update(model: Any, key: object, changes: dict[str, Any], parameter: str) -> Statement:

@@ -71,5 +71,6 @@ STANDARD_RATES = (
 @hookimpl
 def find_tax_rate(country: str, on: date) -> TaxRate | None:
     """The standard rate on a day. Monaco has that of FR, the Isle of Man that of GB; `PT-20` is the Azores, `PT-30` Madeira."""
-    known = (rate for rate in STANDARD_RATES if rate.country == vat_country(country) and rate.valid_from <= on)
+    place = vat_country(country)
+    known = (rate for rate in STANDARD_RATES if rate.country == place and rate.valid_from <= on)
     return max(known, key=lambda rate: rate.valid_from, default=None)
