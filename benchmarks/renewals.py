@@ -11,6 +11,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -91,7 +92,7 @@ def made(shop: MadeShop, size: int) -> None:
 
 
 def measure(kind: str, size: int, months: int) -> list[tuple[Run, Run]]:
-    """The first month is not counted: the floor's series of invoices begins with Puesto's row of it."""
+    """By month, Puesto and the floor."""
     pairs = []
     with databases(kind) as every:
         ours, theirs = every.shop(0), every.shop(0)
@@ -99,12 +100,24 @@ def measure(kind: str, size: int, months: int) -> list[tuple[Run, Run]]:
             made(shop, size)
         _begin_series(theirs)
         for month in range(1, months + 1):
-            by_us = one("puesto", ours.database, str(ours.data), str(month))
-            by_hand = one("floor", theirs.database, ours.database, str(month))
-            if {by_us.number, by_hand.number} != {size}:
-                raise click.ClickException(f"of {size}, Puesto renewed {by_us.number}, the floor {by_hand.number}")
+            by_us = _whole(size, one("puesto", ours.database, str(ours.data), str(month)))
+            by_hand = _whole(size, one("floor", theirs.database, ours.database, str(month)))
             pairs.append((by_us, by_hand))
     return pairs
+
+
+def measure_alone(kind: str, size: int, months: int) -> list[Run]:
+    """By month, Puesto; for how its cost grows."""
+    with databases(kind) as every:
+        shop = every.shop(0)
+        made(shop, size)
+        return [_whole(size, one("puesto", shop.database, str(shop.data), str(month))) for month in range(1, months + 1)]
+
+
+def _whole(size: int, run: Run) -> Run:
+    if run.number != size:
+        raise click.ClickException(f"of {size}, {run.number} were renewed")
+    return run
 
 
 def _begin_series(shop: MadeShop) -> None:
@@ -113,13 +126,18 @@ def _begin_series(shop: MadeShop) -> None:
     connection.commit()
 
 
-def rows_of(kind: str, size: int, pairs: list[tuple[Run, Run]]) -> list[list[str]]:
+def rows_of(kind: str, size: int, months: int, *, alone: bool) -> list[list[str]]:
+    if alone:
+        return [_row(kind, size, "Puesto", "", measure_alone(kind, size, months))]
+    pairs = measure(kind, size, months)
     ratio = median(floor.micros / ours.micros for ours, floor in pairs)
-    rows = []
-    for name, runs, times in (("Puesto", [ours for ours, _ in pairs], f"{ratio:.2f}"), ("floor", [floor for _, floor in pairs], "1")):
-        each, cpu, memory = (median(getattr(run, what) for run in runs) for what in ("micros", "cpu_micros", "memory"))
-        rows.append([kind, f"{size:,}", name, f"{1e6 / each:,.0f}", times, f"{each:.0f}", f"{cpu:.0f}", f"{memory:.0f}"])
-    return rows
+    ours, floors = zip(*pairs, strict=True)
+    return [_row(kind, size, "Puesto", f"{ratio:.2f}", ours), _row(kind, size, "floor", "1", floors)]
+
+
+def _row(kind: str, size: int, name: str, times: str, runs: Sequence[Run]) -> list[str]:
+    each, cpu, memory = (median(getattr(run, what) for run in runs) for what in ("micros", "cpu_micros", "memory"))
+    return [kind, f"{size:,}", name, f"{1e6 / each:,.0f}", times, f"{each:.0f}", f"{cpu:.0f}", f"{memory:.0f}"]
 
 
 HEAD = ["database", "due", "", "a second", "x floor", "us each", "CPU us each", "peak memory, MB"]
@@ -129,14 +147,15 @@ HEAD = ["database", "due", "", "a second", "x floor", "us each", "CPU us each", 
 @click.option("--database", "kinds", multiple=True, type=click.Choice(DATABASES), default=DATABASES, show_default=True)
 @click.option("--size", "sizes", multiple=True, type=int, default=(1_000, 10_000), show_default=True, help="Subscriptions that are due.")
 @click.option("--months", default=2, show_default=True, help="Pairs of runs.")
+@click.option("--alone", is_flag=True, help="Without the floor: for how the cost grows with the size.")
 @click.option("--run", "side", type=click.Choice(["puesto", "floor"]), hidden=True)
 @click.option("--with", "arguments", multiple=True, hidden=True)
-def main(kinds: tuple[str, ...], sizes: tuple[int, ...], months: int, side: str | None, arguments: tuple[str, ...]) -> None:
+def main(kinds: tuple[str, ...], sizes: tuple[int, ...], months: int, alone: bool, side: str | None, arguments: tuple[str, ...]) -> None:
     """Renewals against the floor."""
     if side is not None:
         click.echo(json.dumps(measured(side, arguments)))
         return
-    rows = [row for kind in kinds for size in sizes for row in rows_of(kind, size, measure(kind, size, months))]
+    rows = [row for kind in kinds for size in sizes for row in rows_of(kind, size, months, alone=alone)]
     click.echo("### Renewals: one subscription to an account, a stored method, a provider that answers at once\n")
     click.echo(table(HEAD, rows))
 
