@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 import time
 from collections import deque
@@ -17,11 +18,11 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from queue import SimpleQueue
-from types import NoneType, UnionType
+from types import ModuleType, NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import pluggy
@@ -136,16 +137,47 @@ class DeadlineExceeded(TimeoutError):
     """No answer came in time."""
 
 
+class _Manager(pluggy.PluginManager):
+    """Looks for hooks in each class once: pluggy would look at each attribute of each object, which takes most of an engine's start."""
+
+    def parse_hookimpl_opts(self, plugin: object, name: str) -> Any:
+        kind: Any = type(plugin)
+        own = isinstance(plugin, type | ModuleType) or name in getattr(plugin, "__dict__", ())
+        return super().parse_hookimpl_opts(plugin, name) if own or name in _implemented_by(kind) else None
+
+    def parse_hookspec_opts(self, module_or_class: Any, name: str) -> Any:
+        return _specified_by(module_or_class).get(name)
+
+
+@lru_cache(maxsize=256)
+def _implemented_by(kind: type) -> frozenset[str]:
+    manager = pluggy.PluginManager(PROJECT)
+    return frozenset(name for name in dir(kind) if manager.parse_hookimpl_opts(kind, name))
+
+
+@lru_cache(maxsize=256)
+def _specified_by(kind: type) -> dict[str, Any]:
+    manager = pluggy.PluginManager(PROJECT)
+    return {name: opts for name in dir(kind) if (opts := manager.parse_hookspec_opts(kind, name))}
+
+
+@lru_cache(maxsize=256)
+def _specifications(kind: type) -> dict[str, tuple[HookPolicy, Any]]:
+    """The policy of each hook of a kind, and what it returns."""
+    specs = {name: spec for name, spec in vars(kind).items() if hasattr(spec, "puesto_policy")}
+    return {name: (spec.puesto_policy, get_type_hints(spec)["return"]) for name, spec in specs.items()}
+
+
 class Plugins:
     """The enabled plugins of one engine, and the way to call them. `policies` are those of all hooks, by name."""
 
     def __init__(self, kinds: Sequence[type] = HOOK_KINDS) -> None:
-        self._manager = pluggy.PluginManager(PROJECT)
+        self._manager = _Manager(PROJECT)
         for kind in kinds:
             self._manager.add_hookspecs(kind)
-        specs = {name: spec for kind in kinds for name, spec in vars(kind).items() if hasattr(spec, "puesto_policy")}
-        self.policies: dict[str, HookPolicy] = {name: spec.puesto_policy for name, spec in specs.items()}
-        self._returns: dict[str, Any] = {name: get_type_hints(spec)["return"] for name, spec in specs.items()}
+        specs = {name: spec for kind in kinds for name, spec in _specifications(kind).items()}
+        self.policies: dict[str, HookPolicy] = {name: policy for name, (policy, _) in specs.items()}
+        self._returns: dict[str, Any] = {name: returns for name, (_, returns) in specs.items()}
         # In the order in which they are asked; filled once everything is registered.
         self._implementations: dict[str, list[pluggy.HookImpl]] = {}
         self.names: list[str] = []
@@ -353,12 +385,25 @@ class FoundPlugin:
 
 def find_plugins() -> dict[str, FoundPlugin]:
     """Everything installed under the entry-point group `puesto`, bundled or foreign, by name."""
+    return dict(_installed(tuple((path, _changed_at(path)) for path in sys.path)))
+
+
+@lru_cache(maxsize=8)
+def _installed(_paths: tuple[tuple[str, int], ...]) -> dict[str, FoundPlugin]:
+    """What is found in these folders, which have not changed since: the files of every package that is there are read."""
     found: dict[str, FoundPlugin] = {}
     name_of = cache(lambda distribution: distribution.name if distribution else "?")  # which is read from a file each time
     for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda p: p.name):
         plugin = FoundPlugin(point.name, f"{name_of(point.dist)} ({point.value})", point.load)
         found[point.name] = _ambiguous(found[point.name], plugin) if point.name in found else plugin
     return found
+
+
+def _changed_at(path: str) -> int:
+    try:
+        return os.stat(path or ".").st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _ambiguous(one: FoundPlugin, other: FoundPlugin) -> FoundPlugin:
@@ -402,7 +447,7 @@ def build_plugin(
     schema = getattr(target, "settings_schema", NoSettings)
     if not (isinstance(schema, type) and issubclass(schema, Schema)):
         raise SettingsInvalid("plugin {name}: its settings_schema is no marshmallow Schema class", name=found.name)
-    own = check_settings(schema(), settings["plugins"].get(found.name, {}), f"plugins.{found.name}")
+    own = check_settings(_schema(schema), settings["plugins"].get(found.name, {}), f"plugins.{found.name}")
     if not isinstance(target, type):
         return target
     make: Callable[[PluginContext], object] = target
@@ -410,6 +455,11 @@ def build_plugin(
         return make(PluginContext(found.name, own, settings["mode"], base_url_of(settings), hooks, db, clock, data_root, report))
     except (Exception, SystemExit) as error:
         raise SettingsInvalid("plugin {name} can't be started: {error}", name=found.name, error=_in_one_line(error, own)) from error
+
+
+@lru_cache(maxsize=256)
+def _schema(kind: type[Schema]) -> Schema:
+    return kind()
 
 
 def declared_hooks(found: FoundPlugin) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
@@ -27,16 +28,20 @@ FOLDER = Path(__file__).parent
 Row = list[str]
 
 
+@cache
+def _compiled(catalogue: Path) -> Translations:
+    compiled = BytesIO()
+    write_mo(compiled, read_po(BytesIO(catalogue.read_bytes())))
+    compiled.seek(0)
+    return Translations(compiled)
+
+
 class Printer:
     """What is printed, in every language that has a catalogue here."""
 
     def __init__(self) -> None:
         self._catalogues: dict[str, NullTranslations] = {"en": NullTranslations()}
-        for path in FOLDER.glob("*.po"):
-            compiled = BytesIO()
-            write_mo(compiled, read_po(BytesIO(path.read_bytes())))
-            compiled.seek(0)
-            self._catalogues[path.stem] = Translations(compiled)
+        self._catalogues |= {path.stem: _compiled(path) for path in FOLDER.glob("*.po")}
 
     def view(self, document: Mapping[str, Any], locale: str) -> dict[str, Any]:
         """Texts by their place on the page, of an invoice or credit note; in English where there is no catalogue of `locale`."""
