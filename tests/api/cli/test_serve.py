@@ -28,7 +28,7 @@ def wait_for(condition, seconds=MINUTE):
 
 def is_answering(url):
     try:
-        return httpx.get(f"{url}/healthz", timeout=5).status_code == 200
+        return httpx.get(f"{url}/healthz", timeout=5, verify=False).status_code == 200
     except httpx.TransportError:
         return False
 

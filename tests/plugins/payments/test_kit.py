@@ -5,7 +5,6 @@ from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
 
-import httpx
 import pytest
 
 from plugins.payments.sandbox import SandboxProvider
@@ -25,7 +24,7 @@ from puesto import (
 )
 from puesto.testing import PaymentProviderContract
 from puesto.testing.payments import FaultyNetwork
-from tests.plugins.payments.gateway import SECRET, running_gateway
+from tests.plugins.payments.gateway import SECRET, http, running_gateway
 from tests.plugins.payments.test_sandbox import TestSandbox as SandboxCases
 from tests.plugins.payments.test_sandbox import sandbox
 from tests.plugins.payments.test_sandbox_gateway import TestSandboxOverHttp as SandboxOverHttp
@@ -244,7 +243,7 @@ def test_a_look_up_that_failed_and_passes_for_an_unknown_payment_is_found(gatewa
 def test_a_fault_strikes_what_it_names_as_often_as_it_says(gateway, network):
     network.fail("rate_limited", on="POST /payments", times=2)
     asked = [
-        httpx.request(method, f"{network.url}{path}", headers={"Authorization": f"Bearer {SECRET}"}).status_code
+        http.request(method, f"{network.url}{path}", headers={"Authorization": f"Bearer {SECRET}"}).status_code
         for method, path in [("GET", "/charges"), ("POST", "/payments"), ("POST", "/payments"), ("POST", "/payments")]
     ]
 

@@ -1,11 +1,10 @@
 """What is done at the gateway's dashboard, in process and over HTTP: the truth that is answered, and what webhooks tell of it."""
 
-import httpx
 import pytest
 
 from puesto import eur
 from puesto.testing.payments import PaymentProviderContract, reference
-from tests.plugins.payments.gateway import running_gateway, sandbox_plugin
+from tests.plugins.payments.gateway import http, running_gateway, sandbox_plugin
 from tests.plugins.payments.test_sandbox_webhooks import NEW, Receiver
 
 KIT = PaymentProviderContract()
@@ -138,6 +137,6 @@ def test_webhooks_tell_of_all_of_it(gateway, receiver):
 
 
 def test_the_dashboard_wants_the_secret(gateway):
-    answer = httpx.post(f"{gateway.url}/dashboard/refunds", json={"payment": "pay_1"}, timeout=10)
+    answer = http.post(f"{gateway.url}/dashboard/refunds", json={"payment": "pay_1"})
 
     assert answer.status_code == 401

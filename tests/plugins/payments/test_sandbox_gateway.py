@@ -11,7 +11,6 @@ from queue import Queue
 from typing import ClassVar
 from urllib.parse import parse_qs, urlsplit
 
-import httpx
 import pytest
 from marshmallow import ValidationError
 
@@ -27,7 +26,7 @@ from puesto import (
     eur,
 )
 from puesto.testing.payments import FaultyNetwork, PaymentProviderContract, lost_reference, reference
-from tests.plugins.payments.gateway import SECRET, WEBHOOK_SECRETS, decide, gateway_settings, running_gateway
+from tests.plugins.payments.gateway import SECRET, WEBHOOK_SECRETS, decide, gateway_settings, http, running_gateway
 
 ANSWERLESS = (ProviderTimeout, ProviderUnavailable)
 
@@ -133,7 +132,7 @@ class TestSandboxOverHttp(PaymentProviderContract):
     def test_the_page_says_what_is_asked_and_nothing_else(self, provider):
         _, result = self.pay(provider, token="tok_3ds")
 
-        page = httpx.get(result.action.url)
+        page = http.get(result.action.url)
 
         assert page.status_code == 200
         assert "100.00" in page.text and 'value="approve"' in page.text and 'value="decline"' in page.text
@@ -170,14 +169,14 @@ class TestSandboxOverHttp(PaymentProviderContract):
         _, result = self.pay(provider, token="tok_3ds")
         sent_back = decide(result.action.url)
 
-        again = httpx.get(result.action.url)
+        again = http.get(result.action.url)
 
         assert (again.status_code, again.headers["location"]) == (302, sent_back.headers["location"])
 
     def test_a_method_is_stored_once_the_buyer_approves(self, provider):
         request = self.request(token="tok_3ds", amount=eur(0))
         waiting = provider.save_method(request)
-        assert "store" in httpx.get(waiting.action.url).text
+        assert "store" in http.get(waiting.action.url).text
 
         decide(waiting.action.url)
         stored = provider.confirm_payment(reference(request, waiting), {})
@@ -187,7 +186,7 @@ class TestSandboxOverHttp(PaymentProviderContract):
 
     @pytest.mark.parametrize("method", ["GET", "POST"])
     def test_a_page_of_no_payment_is_not_found(self, gateway, method):
-        assert httpx.request(method, f"{gateway.url}/3ds/sbp_nobody", data={"decision": "approve"}).status_code == 404
+        assert http.request(method, f"{gateway.url}/3ds/sbp_nobody", data={"decision": "approve"}).status_code == 404
 
     # --- who may call
 
@@ -197,7 +196,7 @@ class TestSandboxOverHttp(PaymentProviderContract):
         headers = {"Authorization": authorization.encode()} if authorization else {}
 
         calls = [("POST", "/payments"), ("GET", "/payments?key=1"), ("POST", "/refunds"), ("GET", "/charges"), ("POST", "/faults")]
-        statuses = {httpx.request(method, f"{gateway.url}{path}", headers=headers, json={}).status_code for method, path in calls}
+        statuses = {http.request(method, f"{gateway.url}{path}", headers=headers, json={}).status_code for method, path in calls}
 
         assert statuses == {401}
         assert provider.charges() == before
