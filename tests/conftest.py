@@ -1,9 +1,6 @@
 """Every test may ask for a whole shop (`shop`, `open_shop`) and for a client of its HTTP API (`client`)."""
 
 import itertools
-import os
-import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy
@@ -43,16 +40,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--database", choices=["sqlite", "postgresql"], default="sqlite", help="what shops in tests run on")
 
 
-def pytest_configure() -> None:
-    """Processes that tests start compile what they import once, also where nothing is to be written beside the sources."""
-    if sys.dont_write_bytecode:
-        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-        os.environ["PYTHONPYCACHEPREFIX"] = str(Path(tempfile.gettempdir()) / "puesto-tests-bytecode")
-
-
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """What takes long to collect is left alone where its tests would be left out again."""
-    return True if collection_path.name == "test_fuzz_more.py" and config.option.markexpr == "not slow" else None
+    return True if collection_path.name == "test_fuzz.py" and config.option.markexpr == "not slow" else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

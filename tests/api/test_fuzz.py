@@ -1,4 +1,7 @@
-"""Whatever the document allows, and what it forbids, gets an answer that the document promises: schemathesis sees to it."""
+"""Whatever the document allows, and what it forbids, gets an answer that the document promises: schemathesis sees to it.
+
+To load it and to make up its cases takes long: the default run does not even collect this (tests/conftest.py).
+"""
 
 import re
 
@@ -17,10 +20,10 @@ from tests.api.contract import contract, operations
 from tests.api.scene import Scene, quoted
 from tests.conftest import Client
 
+pytest_plugins = ["schemathesis.pytest.plugin"]
 CHECKS = [
     not_a_server_error, status_code_conformance, content_type_conformance, response_headers_conformance, response_schema_conformance,
 ]  # fmt: skip
-CALM = {"derandomize": True, "suppress_health_check": list(HealthCheck), "deadline": None}
 
 
 class Stage:
@@ -77,7 +80,14 @@ def with_members(value):
     return [with_members(item) for item in value] if isinstance(value, list) else value
 
 
+@pytest.mark.slow
 @api.parametrize()
-@settings(max_examples=3, phases=(Phase.generate,), **CALM)
+@settings(
+    max_examples=50,
+    phases=(Phase.explicit, Phase.generate),
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+    deadline=None,
+)
 def test_every_answer_is_one_that_the_document_allows(case):
     call(case)
