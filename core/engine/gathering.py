@@ -97,7 +97,7 @@ class Gathering:
         field, answers = shape[0], self._answers[shape]
         for row in rows:
             value = row.__data__.get(field.name)
-            if (value in answers or value in self._made_ids) and _fits(row, shape, value):
+            if value is not None and (value in answers or value in self._made_ids) and _fits(row, shape, value):
                 answers.setdefault(value, []).append(row)
 
     def refers(self, changes: dict[str, Any]) -> list[str]:

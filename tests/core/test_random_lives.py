@@ -189,6 +189,7 @@ def live(open_world, examples, steps):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_books_of_a_life_with_a_bit_of_everything_are_right(open_world):
     """What random lives rarely have all at once, while the power fails on every second step."""

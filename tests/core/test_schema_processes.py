@@ -102,6 +102,7 @@ def assert_upgraded_once(engine):
     assert (names, counts(engine)) == (NAMES, [1, 1])
 
 
+@pytest.mark.slow
 def test_one_upgrades_and_the_others_wait_and_find_the_rest_done(puesto, gate, start):
     first = puesto("db", "upgrade", GATE=gate)
     with open(gate, "w"):  # from here on it is inside its transaction
@@ -148,6 +149,7 @@ def test_a_crowd_on_an_empty_database_makes_it_once(puesto, start):
     assert_upgraded_once(start())
 
 
+@pytest.mark.slow
 def test_one_that_is_killed_half_way_leaves_whole_migrations_and_the_next_does_the_rest(puesto, gate, start):
     killed = puesto("db", "upgrade", GATE=gate)
     with open(gate, "w"):

@@ -75,6 +75,7 @@ def test_who_declines_has_an_open_cart_and_can_pay_otherwise(server, gateway, br
     assert (charges(gateway, order), charges(gateway, again)) == ([(0, 0)], [(84_70, 0)])
 
 
+@pytest.mark.slow
 def test_a_browser_that_is_closed_before_it_comes_back_loses_no_order(server, gateway, browser, order):
     """It has approved, and does not follow the way back: the webhook tells."""
     browser.open(order["next_action"]["url"])

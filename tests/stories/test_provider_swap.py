@@ -107,6 +107,7 @@ def paid_with(shop: Shop, account: str) -> list[tuple[str, str, str]]:
     return [(order["kind"], order["status"], order["payment"]["provider"]) for order in reversed(orders)]
 
 
+@pytest.mark.slow
 def test_a_swap_of_providers_leaves_old_payments_and_methods_where_they_are(town):
     with town.open() as shop:
         account = shop.account(name="Acme, S.L.", email="billing@acme.example", country="ES")

@@ -81,7 +81,7 @@ def test_a_port_in_use_is_told_in_one_line(server, folder):
     assert is_answering(server.url)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_ends_it_cleanly_and_soon(tmp_path, number):
     with running_server(tmp_path) as server:
         began = time.monotonic()
@@ -113,6 +113,7 @@ def test_a_supervisor_that_is_killed_takes_its_processes_along(tmp_path):
         assert wait_for(lambda: not is_answering(server.url))
 
 
+@pytest.mark.slow
 def test_when_a_process_dies_all_end_for_a_fresh_start(tmp_path):
     with running_server(tmp_path) as server:
         found = subprocess.run(["pgrep", "-P", str(server.process.pid)], capture_output=True, text=True, check=True)
@@ -122,6 +123,7 @@ def test_when_a_process_dies_all_end_for_a_fresh_start(tmp_path):
         assert not is_answering(server.url)
 
 
+@pytest.mark.slow
 def test_a_server_ends_with_who_started_it(tmp_path):
     with running_server(tmp_path) as server:
         server.process.stdin.close()

@@ -194,6 +194,7 @@ def test_a_restarted_gateway_sends_what_was_left(receiver, gateway, provider):
     assert told(receiver.event(provider)) == ("payment.captured", request.payment_id, eur("100.00"))
 
 
+@pytest.mark.slow
 def test_killed_after_each_answer_it_loses_no_event(receiver, gateway, provider):
     asked, came = set(), set()
     for _ in range(4):
