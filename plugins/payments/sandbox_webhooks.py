@@ -102,7 +102,7 @@ class Sender(threading.Thread):
     def __init__(self, ledger: Ledger, url: str, secrets: Sequence[str]) -> None:
         super().__init__(name="sandbox-webhooks", daemon=True)
         self._ledger, self._url, self._secrets = ledger, url, secrets
-        self._http = httpx.Client(timeout=10, trust_env=False)
+        self._http = httpx.Client(timeout=10, trust_env=False, verify=httpx.URL(url).scheme != "http")  # as RemoteSandbox
 
     def run(self) -> None:
         while True:
