@@ -97,6 +97,8 @@ def _url(host: str, port: int) -> str:
 
 def _supervise(host: str, port: int, workers: int, until_eof: bool) -> None:
     """Run everything until a signal comes. Raises SystemExit(1) where one of the processes has died."""
+    import huey.consumer  # noqa: F401 - loaded once, before the processes that need it part from this one
+
     configure_logging()
     keep_handlers_from_children()
     background = Process(target=work, name="puesto-worker")

@@ -7,15 +7,18 @@ import os
 import signal
 import sys
 import threading
+from typing import TYPE_CHECKING
 
 import click
-from huey.consumer import Consumer
 
 from api.cli.processes import ENDS, End, configure_logging, end_with_parent, restore_hangup, unsignalled
 from api.cli.shop import open_shop
 from core.engine.engine import Engine
 from core.engine.memory import keep_for_good
 from core.worker import equip
+
+if TYPE_CHECKING:
+    from huey.consumer import Consumer
 
 log = logging.getLogger("puesto.worker")
 

@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from huey import Huey
-
 from core.engine.queues import check_address, open_queue
 from core.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
+    from huey import Huey
+
     from core.engine.engine import Engine
 
 log = logging.getLogger("puesto.jobs")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-
-from huey import Huey, PostgresHuey, RedisHuey, SqliteHuey
+from typing import TYPE_CHECKING
 
 from core.engine.database import Database
 from core.engine.sqlite import Sqlite
 from core.errors import SettingsInvalid
+
+if TYPE_CHECKING:
+    from huey import Huey  # loads the clients of all its queues: only where one is used
 
 NAME = "puesto"
 REDIS = re.compile(r"rediss?://[^/?#]+(/\d*)?(\?.*)?|unix://.*/.+")
@@ -20,6 +22,8 @@ def open_queue(url: str | None, database: Database) -> Huey:
     """The queue of a setting `jobs`; None: the one that goes with the database. Raises SettingsInvalid as `check_address` does."""
     if url is not None:
         return _open_redis(url)
+    from huey import PostgresHuey, SqliteHuey
+
     if isinstance(database, Sqlite):
         return SqliteHuey(NAME, filename=f"{database.path}-jobs", results=False)
     return PostgresHuey(NAME, dsn=database.url, results=False)
@@ -48,4 +52,6 @@ def _open_redis(url: str) -> Huey:
         raise SettingsInvalid(
             "setting jobs: write redis://host:6379/0, rediss://host:6379/0 for TLS or unix:///path, or leave it out"
         ) from None
+    from huey import RedisHuey
+
     return RedisHuey(NAME, connection_pool=pool, results=False)
