@@ -88,3 +88,10 @@ def test_check_finds_two_plugins_with_the_same_product(puesto, foreign):
 def test_a_plugin_that_waits_to_be_set_up_says_so_and_is_no_problem(puesto):
     assert listed(puesto)["stripe"].endswith("register_payment_providers rests until plugins.stripe.secret_key is set")
     assert puesto("plugins", "check").exit_code == 0
+
+
+def test_the_password_of_the_queue_is_not_shown(puesto, caplog):
+    shown = puesto("plugins", PUESTO_JOBS="redis://:hunter2@127.0.0.1:1/0")
+
+    assert shown.exit_code == 0
+    assert "hunter2" not in shown.output + caplog.text

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from api.cli.running import PUESTO, environment, free_port, run_puesto
+from api.cli.running import PUESTO, environment, free_port
 from core.engine.events import append
 from core.errors import SettingsInvalid
 from tests.conftest import Client
@@ -161,13 +161,6 @@ def test_a_worker_that_finds_the_queue_locked_works_and_waits_for_it(open_shop):
 
     assert worker.returncode == 0
     assert heard(shop.folder / "data") == {event: 1, nudge: 1}
-
-
-def test_a_password_is_not_shown(tmp_path):
-    shown = run_puesto(tmp_path, "plugins", PUESTO_JOBS=f"redis://:{PASSWORD}@127.0.0.1:1/0")
-
-    assert shown.returncode == 0
-    assert PASSWORD not in shown.stdout + shown.stderr
 
 
 def test_two_machines_share_the_work_and_do_nothing_twice(shop, tmp_path):

@@ -189,10 +189,10 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 
 
 def test_ten_megabytes_are_read_whole(tmp_path):
-    entries = [entry("1.00", "x" * 700, str(number)) for number in range(10_000)]
+    entries = [entry("1.00", "x" * 10_000, str(number)) for number in range(1_000)]
     path = statement(tmp_path / "large.xml", *entries)
 
     found = read(path)
 
     assert path.stat().st_size > 10_000_000
-    assert len({each.id for each in found.bookings}) == 10_000
+    assert len({each.id for each in found.bookings}) == 1_000
