@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from flask import Flask
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from flask import Flask, Response
+from flask.json.provider import DefaultJSONProvider
 
 from api import (
     accounts,
@@ -21,22 +26,45 @@ from api import (
     subscriptions,
 )
 from api.auth import identify_caller
+from api.kept import KEPT, answer_kept
 from core import schema
 from core.engine.engine import Engine
 from core.engine.memory import keep_for_good
 from core.worker import equip
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
 LARGEST_BODY = 1_000_000  # bytes
 RESOURCES = (catalog, accounts, carts, orders, subscriptions, changes, arrears, invoices, payment_webhooks, operations, metrics, problems)
+
+
+class Json(DefaultJSONProvider):
+    """Answers are written by orjson."""
+
+    def response(self, *args: Any, **kwargs: Any) -> Response:
+        return Response(orjson.dumps(self._prepare_response_obj(args, kwargs)), mimetype="application/json")
+
+
+class App(Flask):
+    """What lasts is answered before Flask takes a request apart. Every view is a plain function."""
+
+    json_provider_class = Json
+
+    def wsgi_app(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        answer = answer_kept(self.extensions.get(KEPT, {}), environ, start_response)
+        return super().wsgi_app(environ, start_response) if answer is None else answer
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        return func
 
 
 def create_app(engine: Engine) -> Flask:
     """The app that serves `engine`. Raises SettingsInvalid where the database's schema is older than this code."""
     schema.check(engine)
     equip(engine)
-    app = Flask(__name__, static_folder=None)
+    app = App(__name__, static_folder=None)
     app.extensions["puesto"] = engine
-    app.json.sort_keys = False  # type: ignore[attr-defined]
     app.config |= {
         "MAX_CONTENT_LENGTH": LARGEST_BODY,
         "API_TITLE": "Puesto",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from marshmallow import fields
 
-from api.http import Blueprint, engine, lasting
+from api.http import Blueprint, engine
+from api.kept import lasting
 from api.languages import locale
 from api.schemas import INTERVALS, Amount, Answer, Choice, MoneyOut, PageQuery, paged
 from core import catalog

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, TypeVar
 
 from flask import Flask, Request, Response, current_app, g, make_response, render_template, request
 from flask_smorest import Blueprint as SmorestBlueprint
-from marshmallow import RAISE, Schema
+from marshmallow import RAISE, Schema, ValidationError
 from uuid_utils import uuid7
 from webargs import missing
 from webargs.flaskparser import FlaskParser
@@ -27,21 +27,22 @@ from core.engine.idempotency import Answer, KeyedRequest, begin, once
 KEY_HEADER = "Idempotency-Key"
 # What an answer depends on besides its address, and that it may be kept, but is asked for anew.
 SHARED = {"Vary": "Accept-Language, Authorization, Cart-Secret", "Cache-Control": "no-cache"}
-MOST_KEPT = 50  # answers of a lasting route, per process
 LONGEST_VERSION = 18  # digits: what an integer of a database holds
 R = TypeVar("R", bound=Row)
-
-
-class Unchanged(Response):
-    """An answer without content."""
-
-    default_mimetype = None
 
 
 class Parser(FlaskParser):
     """Takes the body that `_read_body` has read. Unknown fields are refused, in the body and in the query."""
 
     DEFAULT_UNKNOWN_BY_LOCATION: ClassVar[dict[str, str | None]] = {"json": RAISE, "query": RAISE, "path": None}
+
+    def parse(self, argmap: Any, req: Any = None, *, location: str | None = None, **options: Any) -> Any:
+        """Where all is well, which is what the schema says; else webargs, which takes as long again, tells what is not."""
+        given = request.args.to_dict() if location == "query" else {} if g.body is missing else g.body
+        try:
+            return argmap.load(given, unknown=RAISE)
+        except ValidationError:
+            return super().parse(argmap, req, location=location, **options)
 
     def load_json(self, req: Request, schema: Schema) -> Any:
         return g.body
@@ -193,18 +194,18 @@ def _expected_version() -> int | None:
     return int(version) if version.isascii() and version.isdigit() and len(version) <= LONGEST_VERSION else -1
 
 
-def _tagged(response: Response) -> Response:
+def _tagged(response: Response, asked: Request) -> Response:
     """Tag what was read or changed by its version, if it has one, and its content; answer 304 where the client has it already."""
-    if response.direct_passthrough or g.get("tagged"):
+    if response.direct_passthrough:
         return response
     response.headers.update(SHARED)
-    reading = request.method in ("GET", "HEAD")
+    reading = asked.method in ("GET", "HEAD")
     version, _ = response.get_etag()
     if response.status_code in (200, 201) and (version or reading):
-        content = _fingerprint(response)
+        content = fingerprint(response)
         etag = f"{version};{content}" if version else content
         response.set_etag(etag)
-        if reading and request.if_none_match.contains_weak(etag):
+        if reading and asked.if_none_match.contains_weak(etag):
             response.status_code = 304
     if response.status_code in (204, 304):
         response.set_data(b"")
@@ -212,30 +213,8 @@ def _tagged(response: Response) -> Response:
     return response
 
 
-def _fingerprint(response: Response) -> str:
+def fingerprint(response: Response) -> str:
     return hashlib.sha256(response.get_data()).hexdigest()[:20]
-
-
-def lasting(view: Callable[..., Any]) -> Callable[..., Any]:
-    """Answer from memory what was answered before to the same address and languages: for what is the same for everybody, and changes
-    with a new start only. Stands above what parses and renders."""
-
-    @wraps(view)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        kept: dict[Any, tuple[bytes, dict[str, str]]] = current_app.extensions.setdefault(f"puesto {view.__name__}", {})
-        key = (request.path, request.query_string, request.headers.get("Accept-Language"))
-        if key not in kept:
-            answer = make_response(view(*args, **kwargs))
-            if len(kept) >= MOST_KEPT:
-                kept.clear()
-            kept[key] = answer.get_data(), {**SHARED, "ETag": f'"{_fingerprint(answer)}"'}
-        body, headers = kept[key]
-        g.tagged = True
-        if request.if_none_match.contains_weak(headers["ETag"].strip('"')):
-            return Unchanged(status=304, headers=headers)
-        return Response(body, headers=headers, mimetype="application/json")
-
-    return wrapper
 
 
 # --- lists
@@ -263,46 +242,49 @@ def install(app: Flask, identify: Callable[[], None]) -> None:
 
     @app.before_request
     def begin() -> None:
-        _number_request()
-        _check_address()
+        asked: Any = request
+        asked = asked._get_current_object()  # once: each use of `request` looks for it anew
+        g.request_id = request_id(asked.headers.get("X-Request-Id", ""))
+        _check_address(asked)
         identify()
-        _read_body()
+        g.body = _body_of(asked)
 
     @app.after_request
     def end(response: Response) -> Response:
-        return _with_request_id(_tagged(response))
+        asked: Any = request
+        return _with_request_id(_tagged(response, asked._get_current_object()))
 
 
-def _number_request() -> None:
-    given = request.headers.get("X-Request-Id", "")
-    g.request_id = given if given.isascii() and given.isprintable() and 0 < len(given) <= 64 else f"req_{uuid7().hex}"
+def request_id(given: str) -> str:
+    """The caller's own, where it can be one."""
+    return given if given.isascii() and given.isprintable() and 0 < len(given) <= 64 else f"req_{uuid7().hex}"
 
 
-def _check_address() -> None:
+def _check_address(asked: Request) -> None:
     """No text that a database can't hold."""
-    if "\0" in request.path:
+    if "\0" in asked.path:
         raise NotFound
-    if b"%00" in request.query_string or b"\0" in request.query_string:
+    if b"%00" in asked.query_string or b"\0" in asked.query_string:
         raise BadRequest("The query has a null character.")
 
 
-def _read_body() -> None:
-    """Read the body once, as `g.body`: JSON as RFC 8259 has it, each member once. An empty body is none."""
-    g.body = missing
-    if request.method not in ("POST", "PUT", "PATCH") or signed_otherwise() or not (data := request.get_data()):
-        return
-    if request.content_length is None and len(data) >= (request.max_content_length or 0):
+def _body_of(asked: Request) -> Any:
+    """The body, read once: JSON as RFC 8259 has it, each member once. An empty body is none."""
+    if asked.method not in ("POST", "PUT", "PATCH") or signed_otherwise() or not (data := asked.get_data()):
+        return missing
+    if asked.content_length is None and len(data) >= (asked.max_content_length or 0):
         raise RequestEntityTooLarge  # werkzeug cuts off what does not tell its length
-    if request.mimetype != "application/json":
+    if asked.mimetype != "application/json":
         raise UnsupportedMediaType("Send JSON, with Content-Type: application/json.")
     try:
-        g.body = json.loads(data, parse_constant=_no_number, object_pairs_hook=_object)
-        text = "".join(_texts(g.body))
+        body = json.loads(data, parse_constant=_no_number, object_pairs_hook=_object)
+        text = "".join(_texts(body))
         text.encode()  # half a surrogate pair is no text
     except (ValueError, RecursionError):
         raise BadRequest("The body is no readable JSON.") from None
     if "\0" in text:
         raise BadRequest("The body has a text with a null character.")
+    return body
 
 
 def _no_number(constant: str) -> None:

@@ -32,7 +32,7 @@ class Composed:
 
     statement: str
     parameters: list[Any]
-    converters: list[Callable[[Any], Any]]
+    converters: list[Callable[[Any], Any] | None]
 
     def filled(self, values: Sequence[str]) -> list[Any]:
         return [values[int(each)] if isinstance(each, Place) else each for each in self.parameters]
@@ -41,7 +41,7 @@ class Composed:
         if not (found := cursor.fetchall()):
             return []
         row: Any = _row_type(tuple(column[0] for column in cursor.description))
-        return [row(*(convert(value) for convert, value in zip(self.converters, each, strict=True))) for each in found]
+        return [row(*[to(value) if to else value for to, value in zip(self.converters, each, strict=True)]) for each in found]
 
 
 @cache
@@ -53,7 +53,8 @@ def compose(select: Callable[..., Any], places: int, database: peewee.Database) 
     """What `select` makes of so many texts, for a database."""
     query = select(*map(Place, range(places))).bind(database)
     statement, parameters = query.sql()
-    return Composed(statement, parameters, [column.unwrap().python_value for column in query.selected_columns])
+    columns = [column.unwrap() for column in query.selected_columns]
+    return Composed(statement, parameters, [None if type(column) in PLAIN else column.python_value for column in columns])
 
 
 def select(field: Any, places: int, fixed: dict[str, Any], *, arrays: bool) -> Any:

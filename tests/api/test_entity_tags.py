@@ -3,7 +3,7 @@
 import pytest
 
 import core.catalog
-from api import http
+from api import kept
 from puesto import CartWarning, Message, hookimpl
 from tests.api.contract import operations
 from tests.api.scene import ONE_EURO, Scene
@@ -174,7 +174,7 @@ def test_a_new_warning_is_not_kept_from_who_has_read_the_cart(open_shop):
 
 
 def test_the_catalog_is_rendered_once_per_address_and_language(client, monkeypatch):
-    monkeypatch.setattr(http, "MOST_KEPT", 4)
+    monkeypatch.setattr(kept, "MOST_KEPT", 4)
     pages = [("/v1/products", "en"), ("/v1/products", "es"), ("/v1/products?limit=1", "en"), ("/v1/products/rescue", "en")]
     first = [client.get(path, headers={"Accept-Language": language}).data for path, language in pages]
     monkeypatch.setattr(core.catalog, "product_document", None)
@@ -186,9 +186,27 @@ def test_the_catalog_is_rendered_once_per_address_and_language(client, monkeypat
 
 
 def test_strangers_who_ask_in_many_languages_fill_no_memory(client, monkeypatch):
-    monkeypatch.setattr(http, "MOST_KEPT", 2)
+    monkeypatch.setattr(kept, "MOST_KEPT", 2)
 
     for language in ("en", "es", "fr", "de", "it"):
         assert client.get("/v1/products", headers={"Accept-Language": language}).status_code == 200
 
-    assert len(client.app.extensions["puesto list_products"]) <= 2
+    assert len(client.app.extensions[kept.KEPT]) <= 2
+
+
+def test_who_shows_no_key_gets_the_catalog_that_is_kept_like_that_made_for_them(client, monkeypatch):
+    def ask(**headers):
+        return client.get("/v1/products", bearer=None, headers={"Accept-Language": "es", **headers})
+
+    first = ask()
+    monkeypatch.setattr(client.app, "full_dispatch_request", None)  # what Flask begins with
+    again = ask(**{"X-Request-Id": "mine"})
+    unchanged = [ask(**{"If-None-Match": tag.format(first.headers["ETag"])}) for tag in ("{}", 'W/{}, "other"', "*")]
+    changed = ask(**{"If-None-Match": '"other"'})
+
+    same = ("Content-Type", "Content-Length", "ETag", "Vary", "Cache-Control")
+    assert again.data == changed.data == first.data
+    assert [again.headers[name] for name in same] == [first.headers[name] for name in same]
+    assert (again.headers["X-Request-Id"], len(changed.headers["X-Request-Id"])) == ("mine", 36)
+    assert [(answer.status_code, answer.data, answer.headers["ETag"]) for answer in unchanged] == [(304, b"", first.headers["ETag"])] * 3
+    assert all("Content-Type" not in answer.headers for answer in unchanged)
