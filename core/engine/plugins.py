@@ -138,7 +138,10 @@ class DeadlineExceeded(TimeoutError):
 
 
 class _Manager(pluggy.PluginManager):
-    """Looks for hooks in each class once: pluggy would look at each attribute of each object, which takes most of an engine's start."""
+    """Looks for hooks in each class once: pluggy would look at each attribute of each object, which takes most of an engine's start.
+
+    A class has all of its hooks when it is first registered: what is set on it later is none.
+    """
 
     def parse_hookimpl_opts(self, plugin: object, name: str) -> Any:
         kind: Any = type(plugin)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict
+from functools import cache
+from ssl import SSLContext
 
 import httpx
 from marshmallow import Schema, ValidationError, fields, validate
@@ -18,6 +20,12 @@ TIMEOUT_SECONDS = 10.0
 
 class ProvisioningFailed(Exception):
     """The product did not answer with 2xx. Names the status only: addresses, tokens and answers stay out of logs."""
+
+
+@cache
+def _certificates() -> SSLContext:
+    """Read once: it takes longer than a call."""
+    return httpx.create_ssl_context()
 
 
 def _fits_a_header(token: Secret) -> None:
@@ -56,6 +64,6 @@ class ProvisionedOverHttp:
         headers = {"Idempotency-Key": body.pop("key")}
         if self._token is not None:
             headers["Authorization"] = f"Bearer {self._token.reveal()}"
-        response = httpx.post(self._url, json=body, headers=headers, timeout=TIMEOUT_SECONDS)
+        response = httpx.post(self._url, json=body, headers=headers, timeout=TIMEOUT_SECONDS, verify=_certificates())
         if not response.is_success:
             raise ProvisioningFailed(f"{request.product} answered {response.status_code} to {request.action}")
