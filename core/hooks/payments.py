@@ -333,7 +333,7 @@ class PaymentProvider:
     """Base of a provider: implement `initiate_payment` and `retrieve_payment`, and what the capabilities claim.
 
     Every method may raise ProviderUnavailable, ProviderTimeout or ProviderMisconfigured. Each is called outside any
-    transaction, in a thread that is abandoned after `deadline` seconds, which counts as ProviderTimeout.
+    transaction, in a thread that is abandoned after `deadline` seconds, which counts as ProviderTimeout. Many threads call at once.
     """
 
     name: ClassVar[str]
