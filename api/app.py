@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-import orjson
-from flask import Flask, Response
-from flask.json.provider import DefaultJSONProvider
+from flask import Flask
 
 from api import (
     accounts,
@@ -39,17 +37,8 @@ LARGEST_BODY = 1_000_000  # bytes
 RESOURCES = (catalog, accounts, carts, orders, subscriptions, changes, arrears, invoices, payment_webhooks, operations, metrics, problems)
 
 
-class Json(DefaultJSONProvider):
-    """Answers are written by orjson."""
-
-    def response(self, *args: Any, **kwargs: Any) -> Response:
-        return Response(orjson.dumps(self._prepare_response_obj(args, kwargs)), mimetype="application/json")
-
-
 class App(Flask):
     """What lasts is answered before Flask takes a request apart. Every view is a plain function."""
-
-    json_provider_class = Json
 
     def wsgi_app(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         answer = answer_kept(self.extensions.get(KEPT, {}), environ, start_response)
@@ -65,6 +54,7 @@ def create_app(engine: Engine) -> Flask:
     equip(engine)
     app = App(__name__, static_folder=None)
     app.extensions["puesto"] = engine
+    app.json.sort_keys = False  # type: ignore[attr-defined]
     app.config |= {
         "MAX_CONTENT_LENGTH": LARGEST_BODY,
         "API_TITLE": "Puesto",

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
 from typing import Any, ClassVar, TypeVar
 
+import orjson
 from flask import Flask, Request, Response, current_app, g, make_response, render_template, request
 from flask_smorest import Blueprint as SmorestBlueprint
 from marshmallow import RAISE, Schema, ValidationError
@@ -49,11 +50,48 @@ class Parser(FlaskParser):
 
 
 class Blueprint(SmorestBlueprint):
+    """flask-smorest describes the routes. What parses and renders with each request is ours: one object of a schema for all of them, and
+    nothing of what we don't use."""
+
     ARGUMENTS_PARSER = Parser()
 
-    def arguments(self, schema: type[Schema], **options: Any) -> Any:
-        """As of flask-smorest, with one object of the schema for all requests."""
-        return super().arguments(schema(), **options)
+    def arguments(self, schema: type[Schema], *, location: str = "json", **options: Any) -> Any:
+        """Give the view what the schema loads, behind its other arguments. Options as of flask-smorest."""
+        loading, parse = schema(), self.ARGUMENTS_PARSER.parse
+        describe = super().arguments(loading, location=location, **options)
+
+        def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
+            @wraps(view)
+            def wrapper(*args: Any, **kwargs: Any) -> Any:
+                return view(*args, parse(loading, location=location), **kwargs)
+
+            wrapper._apidoc = describe(view)._apidoc  # type: ignore[attr-defined]
+            return wrapper
+
+        return decorate
+
+    def response(self, status: int, schema: Any = None, **options: Any) -> Any:
+        """Answer with what the schema makes of what the view returns, a tuple of document, status and headers or the first of them.
+
+        A view that returns a response has made its answer itself. Options as of flask-smorest.
+        """
+        rendering = schema() if isinstance(schema, type) else schema
+        describe = super().response(status, rendering, **options)
+
+        def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
+            @wraps(view)
+            def wrapper(*args: Any, **kwargs: Any) -> Any:
+                answered = view(*args, **kwargs)
+                if isinstance(answered, Response):
+                    return answered
+                document, code, headers = answered if type(answered) is tuple else (answered, status, None)
+                shown = rendering.dump(document) if isinstance(rendering, Schema) else document
+                return Response(orjson.dumps(shown), code, headers, mimetype="application/json")
+
+            wrapper._apidoc = describe(view)._apidoc  # type: ignore[attr-defined]
+            return wrapper
+
+        return decorate
 
 
 def engine() -> Engine:

@@ -27,12 +27,13 @@ def lasting(view: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(view)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         kept, asked = current_app.extensions.setdefault(KEPT, {}), _asked(request.environ)
-        if asked not in kept:
-            answer = make_response(view(*args, **kwargs))
-            if len(kept) >= MOST_KEPT:
-                kept.clear()
-            kept[asked] = answer.get_data(), f'"{fingerprint(answer)}"'
-        return Response(kept[asked][0], mimetype="application/json")
+        if (known := kept.get(asked)) is not None:
+            return Response(known[0], mimetype="application/json")
+        answer = make_response(view(*args, **kwargs))
+        if len(kept) >= MOST_KEPT:
+            kept.clear()
+        kept[asked] = answer.get_data(), f'"{fingerprint(answer)}"'
+        return answer
 
     return wrapper
 
