@@ -33,12 +33,12 @@ R = TypeVar("R", bound=Row)
 
 
 class Parser(FlaskParser):
-    """Takes the body that `_read_body` has read. Unknown fields are refused, in the body and in the query."""
+    """Takes the body that has been read (`g.body`). Unknown fields are refused, in the body and in the query."""
 
     DEFAULT_UNKNOWN_BY_LOCATION: ClassVar[dict[str, str | None]] = {"json": RAISE, "query": RAISE, "path": None}
 
     def parse(self, argmap: Any, req: Any = None, *, location: str | None = None, **options: Any) -> Any:
-        """Where all is well, which is what the schema says; else webargs, which takes as long again, tells what is not."""
+        """What the schema loads; where it refuses, webargs, which takes as long again, finds the words and the place."""
         given = request.args.to_dict() if location == "query" else {} if g.body is missing else g.body
         try:
             return argmap.load(given, unknown=RAISE)
@@ -276,7 +276,6 @@ def page_of(template: str, **variables: Any) -> Response:
 
 def install(app: Flask, identify: Callable[[], None]) -> None:
     """Give every request its id, find out who asks, and refuse what is unreadable before a route sees it; tag the answers."""
-
 
     @app.before_request
     def begin() -> None:
