@@ -80,6 +80,15 @@ def provider(gateway):
     return gateway.provider()
 
 
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory):
+    """A receiver, and a provider whose gateway tells it: for tests that change neither and hear all that they cause."""
+    receiver = Receiver()
+    with running_gateway(tmp_path_factory.mktemp("calm"), "--webhook-url", receiver.url, "--webhook-secret", NEW) as gateway:
+        yield receiver, gateway.provider()
+    receiver.close()
+
+
 def told(event):
     return event.type, event.payment_id, event.amount
 
@@ -87,7 +96,8 @@ def told(event):
 # --- what is sent
 
 
-def test_a_payment_and_its_refund_are_told_once_each(receiver, provider):
+def test_a_payment_and_its_refund_are_told_once_each(calm):
+    receiver, provider = calm
     began = datetime.now(UTC)
     request, paid = KIT.pay(provider, token="tok_ok")
     refund = KIT.refund(request, paid, eur("30.00"))
@@ -107,7 +117,8 @@ def test_a_payment_and_its_refund_are_told_once_each(receiver, provider):
 
 
 @pytest.mark.parametrize(("decision", "outcome"), [("approve", ("payment.captured", 100_00)), ("decline", ("payment.declined", 0))])
-def test_the_buyers_decision_is_told_once(receiver, provider, decision, outcome):
+def test_the_buyers_decision_is_told_once(calm, decision, outcome):
+    receiver, provider = calm
     request, waiting = KIT.pay(provider, token="tok_3ds")
     provider.confirm_payment(KIT.refund(request, waiting, eur(1)).payment, {})
     for _ in range(2):
@@ -120,7 +131,8 @@ def test_the_buyers_decision_is_told_once(receiver, provider, decision, outcome)
     assert [event.payment_id == request.payment_id for event in events] == [True, True, False]
 
 
-def test_a_refused_refund_and_a_stored_method_are_told(receiver, provider):
+def test_a_refused_refund_and_a_stored_method_are_told(calm):
+    receiver, provider = calm
     request, paid = KIT.pay(provider, token="tok_ok")
     provider.refund_payment(KIT.refund(request, paid, eur("100.01")))
     storing = KIT.request(token="tok_ok", amount=eur(0))
@@ -261,7 +273,8 @@ def test_the_signature_is_that_of_the_standard():
     assert signature == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
-def test_no_byte_of_a_real_message_can_be_altered(receiver, provider):
+def test_no_byte_of_a_real_message_can_be_altered(calm):
+    receiver, provider = calm
     KIT.pay(provider, token="tok_ok")
     headers, body = receiver.next()
     names = [name for name in headers if name.lower().startswith("webhook-")]
