@@ -27,6 +27,8 @@ SILENT_SECONDS = 60
 CONNECT_SECONDS = 10
 # An idle connection of the pool is opened anew after so many seconds.
 STALE_SECONDS = 300
+# So many rows and more are written one by one.
+FEW = 4
 SESSION = {"lock_timeout": f"{LOCK_SECONDS}s", "idle_in_transaction_session_timeout": f"{SILENT_SECONDS}s", "timezone": "UTC"}
 
 
@@ -134,7 +136,7 @@ class Postgresql(Database):
         return locked
 
     def _insert(self, rows: Sequence[Any]) -> None:
-        if len(rows) == 1:
+        if len(rows) < FEW:
             super()._insert(rows)
         else:
             self._peewee.execute_each(*statements.insert_each(rows, self._peewee.param))
