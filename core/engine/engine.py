@@ -126,12 +126,13 @@ class Engine:
             raise RuntimeError("the clock is moved outside any transaction, which may be rolled back")
         with self.db.transaction():
             row = self.db.lock(ClockOffset, 1)
+            if row is None:
+                self.db.insert_new(ClockOffset(id=1, seconds=0.0))  # or another process has, at the same time
+                row = self.db.lock(ClockOffset, 1)
+            assert row is not None
             self.refresh_clock()
             offset = self.clock.offset_at(instant)
-            if row is None:
-                self.db.insert(ClockOffset(id=1, seconds=offset.total_seconds()))
-            else:
-                self.db.update(row, seconds=offset.total_seconds())
+            self.db.update(row, seconds=offset.total_seconds())
         self.clock.offset = max(self.clock.offset, offset)
 
     def close(self) -> None:
