@@ -9,31 +9,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
-from functools import cache
-from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
 from babel import Locale
 from babel.dates import format_date
-from babel.messages.mofile import write_mo
-from babel.messages.pofile import read_po
 from babel.numbers import format_decimal, format_percent
-from babel.support import NullTranslations, Translations
+from babel.support import NullTranslations
 
-from plugins.notifications.rendering import choose_locale, harmless
+from plugins.notifications.rendering import choose_locale, compiled_catalogue, harmless
 from puesto import Money
 
 FOLDER = Path(__file__).parent
 Row = list[str]
-
-
-@cache
-def _compiled(catalogue: Path) -> Translations:
-    compiled = BytesIO()
-    write_mo(compiled, read_po(BytesIO(catalogue.read_bytes())))
-    compiled.seek(0)
-    return Translations(compiled)
 
 
 class Printer:
@@ -41,7 +29,7 @@ class Printer:
 
     def __init__(self) -> None:
         self._catalogues: dict[str, NullTranslations] = {"en": NullTranslations()}
-        self._catalogues |= {path.stem: _compiled(path) for path in FOLDER.glob("*.po")}
+        self._catalogues |= {path.stem: compiled_catalogue(path.read_text(encoding="utf-8")) for path in FOLDER.glob("*.po")}
 
     def view(self, document: Mapping[str, Any], locale: str) -> dict[str, Any]:
         """Texts by their place on the page, of an invoice or credit note; in English where there is no catalogue of `locale`."""

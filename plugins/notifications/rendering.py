@@ -110,12 +110,12 @@ def _translations(loader: BaseLoader) -> dict[str, NullTranslations]:
     for name in loader.list_templates():
         if name.endswith(".po"):
             source, _, _ = loader.get_source(Environment(), name)
-            found[name.removesuffix(".po")] = _compiled(source)
+            found[name.removesuffix(".po")] = compiled_catalogue(source)
     return found
 
 
 @cache
-def _compiled(source: str) -> NullTranslations:
+def compiled_catalogue(source: str) -> NullTranslations:
     """The catalogue that a .po file holds."""
     compiled = BytesIO()
     write_mo(compiled, read_po(BytesIO(source.encode())))
