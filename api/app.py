@@ -24,6 +24,7 @@ from api import (
     subscriptions,
 )
 from api.auth import identify_caller
+from api.http import Asked
 from api.kept import KEPT, answer_kept
 from core import schema
 from core.engine.engine import Engine
@@ -39,6 +40,8 @@ RESOURCES = (catalog, accounts, carts, orders, subscriptions, changes, arrears, 
 
 class App(Flask):
     """What lasts is answered before Flask takes a request apart. Every view is a plain function."""
+
+    request_class = Asked
 
     def wsgi_app(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         answer = answer_kept(self.extensions.get(KEPT, {}), environ, start_response)

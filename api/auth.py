@@ -7,9 +7,7 @@ from dataclasses import replace
 from functools import wraps
 from typing import Any
 
-from flask import g, request
-
-from api.http import caller, documented, engine, signed_otherwise
+from api.http import Asked, asked, caller, documented, engine
 from core.access import NOBODY, identify
 from core.errors import Unauthorized
 
@@ -18,18 +16,17 @@ CART_SECRET = {"type": "apiKey", "in": "header", "name": "Cart-Secret", "descrip
 SCHEMES = {"bearer": BEARER, "cart_secret": CART_SECRET}
 
 
-def identify_caller() -> None:
+def identify_caller(asked: Asked) -> None:
     """Before each request: take over the clock of the sandbox, and find out who asks. Raises Unauthorized.
 
     Pages, documents and health are the same for everybody, and are there while the database is away.
     """
-    g.caller = NOBODY
-    if not request.path.startswith(("/v1/", "/metrics")):
+    if not asked.path.startswith(("/v1/", "/metrics")):
         return
-    header = "" if signed_otherwise() else request.headers.get("Authorization", "")
+    header = "" if asked.signed_otherwise else asked.headers.get("Authorization", "")
     scheme, _, secret = header.partition(" ")
     shown = secret.strip() if scheme.lower() == "bearer" else ""  # which is the secret of nobody
-    g.caller = identify(engine(), shown if header else None, request.headers.get("Cart-Secret"))
+    asked.caller = identify(engine(), shown if header else None, asked.headers.get("Cart-Secret"), asked.beside)
 
 
 def needs(scope: str | None = None, *, or_cart_secret: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -43,7 +40,7 @@ def needs(scope: str | None = None, *, or_cart_secret: bool = False) -> Callable
         @wraps(view)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             if or_cart_secret and scope not in caller().scopes and caller().cart_secret is not None:
-                g.caller = replace(NOBODY, cart_secret=caller().cart_secret)
+                asked().caller = replace(NOBODY, cart_secret=caller().cart_secret)
             elif scope is not None:
                 caller().need(scope)
             elif caller().anonymous:

@@ -9,7 +9,7 @@ from functools import wraps
 from typing import Any, ClassVar, TypeVar
 
 import orjson
-from flask import Flask, Request, Response, current_app, g, make_response, render_template, request
+from flask import Flask, Request, Response, current_app, make_response, render_template, request
 from flask_smorest import Blueprint as SmorestBlueprint
 from marshmallow import RAISE, Schema, ValidationError
 from uuid_utils import uuid7
@@ -19,7 +19,7 @@ from werkzeug.exceptions import BadRequest, NotFound, RequestEntityTooLarge, Uns
 from werkzeug.http import remove_entity_headers
 
 from core import errors
-from core.access import Caller, digest, find, page
+from core.access import NOBODY, Beside, Caller, digest, find, page
 from core.accounts import Account
 from core.engine.database import Row
 from core.engine.engine import Engine
@@ -32,21 +32,44 @@ LONGEST_VERSION = 18  # digits: what an integer of a database holds
 R = TypeVar("R", bound=Row)
 
 
+class Asked(Request):
+    """A request, and what is found out about it before its view runs.
+
+    id: told in its answer, and in logs. body: read once; `missing`: there is none. key: the Idempotency-Key of a keyed route.
+    beside: what a route that is asked all the time asks of the database together with who calls.
+    """
+
+    id = ""
+    caller = NOBODY
+    body: Any = missing
+    key: KeyedRequest | None = None
+    beside: Beside | None = None
+    # Whether the route reads body and headers as they are, since a signature on them is what its caller shows.
+    signed_otherwise = False
+
+
+def asked() -> Asked:
+    """The request that this thread answers. Each use of `flask.request` looks for it anew."""
+    found: Asked = request._get_current_object()  # type: ignore[attr-defined]
+    return found
+
+
 class Parser(FlaskParser):
-    """Takes the body that has been read (`g.body`). Unknown fields are refused, in the body and in the query."""
+    """Takes the body that has been read (`Asked.body`). Unknown fields are refused, in the body and in the query."""
 
     DEFAULT_UNKNOWN_BY_LOCATION: ClassVar[dict[str, str | None]] = {"json": RAISE, "query": RAISE, "path": None}
 
     def parse(self, argmap: Any, req: Any = None, *, location: str | None = None, **options: Any) -> Any:
         """What the schema loads; where it refuses, webargs, which takes as long again, finds the words and the place."""
-        given = request.args.to_dict() if location == "query" else {} if g.body is missing else g.body
+        this = asked()
+        given = this.args.to_dict() if location == "query" else {} if this.body is missing else this.body
         try:
             return argmap.load(given, unknown=RAISE)
         except ValidationError:
             return super().parse(argmap, req, location=location, **options)
 
     def load_json(self, req: Request, schema: Schema) -> Any:
-        return g.body
+        return asked().body
 
 
 class Blueprint(SmorestBlueprint):
@@ -102,13 +125,7 @@ def engine() -> Engine:
 
 def caller() -> Caller:
     """Who asks; see `api.auth`."""
-    known: Caller = g.caller
-    return known
-
-
-def signed_otherwise() -> bool:
-    """Whether the route reads body and headers as they are, since a signature on them is what its caller shows."""
-    return getattr(current_app.view_functions.get(request.endpoint or ""), "signed_otherwise", False)
+    return asked().caller
 
 
 def documented(view: Callable[..., Any], *, header: Mapping[str, Any] | None = None, **members: Any) -> None:
@@ -136,7 +153,7 @@ def keyed(*, required: bool = False, whole: bool = True) -> Callable[[Callable[.
     def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(view)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            g.keyed_request = _keyed_by_header(required)
+            asked().key = _keyed_by_header(asked(), required)
             return store_once(lambda: view(*args, **kwargs)) if whole else view(*args, **kwargs)
 
         documented(wrapper, header=header)
@@ -147,7 +164,8 @@ def keyed(*, required: bool = False, whole: bool = True) -> Callable[[Callable[.
 
 def keyed_request() -> KeyedRequest:
     """The request with its key, in a view that requires one."""
-    found: KeyedRequest = g.keyed_request
+    found = asked().key
+    assert found is not None
     return found
 
 
@@ -157,7 +175,7 @@ def store_once(work: Callable[..., Any], prepare: Callable[[], Any] | None = Non
     prepare: what comes before it outside the transaction, such as a call to another machine; `work` is given what it returns.
              It does not run again for an answer that is known.
     """
-    keyed = g.keyed_request
+    keyed = asked().key
     known = _known_answer(keyed) if keyed is not None and prepare is not None else None
     if known is None:
         prepared = () if prepare is None else (prepare(),)
@@ -184,20 +202,20 @@ def _parts(answered: Any) -> tuple[Any, int, dict[str, str]]:
     return document, status, headers
 
 
-def _keyed_by_header(required: bool) -> KeyedRequest | None:
-    key = request.headers.get(KEY_HEADER, "").strip()
+def _keyed_by_header(asked: Asked, required: bool) -> KeyedRequest | None:
+    key = asked.headers.get(KEY_HEADER, "").strip()
     if not key:
         if required:
             raise errors.IdempotencyKeyMissing("Send an Idempotency-Key header with a random value, and repeat it on retries.")
         return None
     if len(key) > 255:
         raise errors.ValidationFailed("An Idempotency-Key has at most 255 characters.", pointer=f"/{KEY_HEADER}")
-    who = caller().id
-    if caller().anonymous:
-        if caller().cart_secret is None:
+    who = asked.caller.id
+    if asked.caller.anonymous:
+        if asked.caller.cart_secret is None:
             return None  # strangers share no answers
-        who = digest(str(caller().cart_secret))
-    return KeyedRequest(f"{who} {request.method} {request.path}", key, request.get_data(), caller().account)
+        who = digest(str(asked.caller.cart_secret))
+    return KeyedRequest(f"{who} {asked.method} {asked.path}", key, asked.get_data(), asked.caller.account)
 
 
 # --- entity tags
@@ -232,23 +250,21 @@ def _expected_version() -> int | None:
     return int(version) if version.isascii() and version.isdigit() and len(version) <= LONGEST_VERSION else -1
 
 
-def _tagged(response: Response, asked: Request) -> Response:
-    """Tag what was read or changed by its version, if it has one, and its content; answer 304 where the client has it already."""
-    if response.direct_passthrough:
-        return response
-    response.headers.update(SHARED)
-    reading = asked.method in ("GET", "HEAD")
-    version, _ = response.get_etag()
+def _tagged(response: Response, asked: Asked) -> dict[str, str]:
+    """The tag of what was read or changed: its version, if it has one, and its content. Makes a 304 of what the client has already."""
+    tagged, reading = {}, asked.method in ("GET", "HEAD")
+    version = response.headers.get("ETag", "").strip('"')
     if response.status_code in (200, 201) and (version or reading):
+        response.headers.pop("ETag", None)
         content = fingerprint(response)
         etag = f"{version};{content}" if version else content
-        response.set_etag(etag)
-        if reading and asked.if_none_match.contains_weak(etag):
+        tagged["ETag"] = f'"{etag}"'
+        if reading and "If-None-Match" in asked.headers and asked.if_none_match.contains_weak(etag):
             response.status_code = 304
     if response.status_code in (204, 304):
         response.set_data(b"")
         remove_entity_headers(response.headers)
-    return response
+    return tagged
 
 
 def fingerprint(response: Response) -> str:
@@ -274,22 +290,29 @@ def page_of(template: str, **variables: Any) -> Response:
     return make_response(render_template(template, **variables))
 
 
-def install(app: Flask, identify: Callable[[], None]) -> None:
+def install(app: Flask, identify: Callable[[Asked], None]) -> None:
     """Give every request its id, find out who asks, and refuse what is unreadable before a route sees it; tag the answers."""
 
     @app.before_request
     def begin() -> None:
-        asked: Any = request
-        asked = asked._get_current_object()  # once: each use of `request` looks for it anew
-        g.request_id = request_id(asked.headers.get("X-Request-Id", ""))
-        _check_address(asked)
-        identify()
-        g.body = _body_of(asked)
+        this = asked()
+        this.id = request_id(this.headers.get("X-Request-Id", ""))
+        _check_address(this)
+        view = app.view_functions.get(this.endpoint or "")
+        this.signed_otherwise = hasattr(view, "signed_otherwise")
+        if (beside := getattr(view, "beside", None)) is not None:
+            this.beside = beside(this.args)
+        identify(this)
+        this.body = _body_of(this)
 
     @app.after_request
     def end(response: Response) -> Response:
-        asked: Any = request
-        return _with_request_id(_tagged(response, asked._get_current_object()))
+        this = asked()
+        headers = {"X-Request-Id": this.id}
+        if not response.direct_passthrough:
+            headers |= SHARED | _tagged(response, this)
+        response.headers.extend(headers)
+        return response
 
 
 def request_id(given: str) -> str:
@@ -297,7 +320,7 @@ def request_id(given: str) -> str:
     return given if given.isascii() and given.isprintable() and 0 < len(given) <= 64 else f"req_{uuid7().hex}"
 
 
-def _check_address(asked: Request) -> None:
+def _check_address(asked: Asked) -> None:
     """No text that a database can't hold."""
     if "\0" in asked.path:
         raise NotFound
@@ -305,9 +328,9 @@ def _check_address(asked: Request) -> None:
         raise BadRequest("The query has a null character.")
 
 
-def _body_of(asked: Request) -> Any:
+def _body_of(asked: Asked) -> Any:
     """The body, read once: JSON as RFC 8259 has it, each member once. An empty body is none."""
-    if asked.method not in ("POST", "PUT", "PATCH") or signed_otherwise() or not (data := asked.get_data()):
+    if asked.method not in ("POST", "PUT", "PATCH") or asked.signed_otherwise or not (data := asked.get_data()):
         return missing
     if asked.content_length is None and len(data) >= (asked.max_content_length or 0):
         raise RequestEntityTooLarge  # werkzeug cuts off what does not tell its length
@@ -346,8 +369,3 @@ def _texts(value: Any) -> Iterator[str]:
             waiting.extend(item)
         elif isinstance(item, str):
             yield item
-
-
-def _with_request_id(response: Response) -> Response:
-    response.headers["X-Request-Id"] = g.get("request_id", "")
-    return response

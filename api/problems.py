@@ -8,12 +8,12 @@ from functools import cache
 from inspect import getdoc
 from typing import Any
 
-from flask import Flask, Response, current_app, g, jsonify, request
+from flask import Flask, Response, current_app, jsonify, request
 from markupsafe import Markup, escape
 from marshmallow import Schema, fields, validate
 from werkzeug.exceptions import HTTPException
 
-from api.http import Blueprint, page_of
+from api.http import Blueprint, asked, page_of
 from api.languages import translate, translate_sentence
 from api.schemas import ActionOut, Answer, MoneyOut, QuoteOut, Representative
 from core import errors
@@ -192,7 +192,7 @@ def from_http(error: HTTPException) -> Response:
 
 
 def from_crash(error: Exception) -> Response:
-    current_app.logger.error("unexpected error at %s, request %s", request.path, g.get("request_id"), exc_info=error)
+    current_app.logger.error("unexpected error at %s, request %s", request.path, asked().id, exc_info=error)
     return from_error(errors.PuestoError("The error was logged. Repeat the request, or tell us its X-Request-Id."))
 
 

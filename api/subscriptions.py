@@ -8,7 +8,7 @@ from typing import Any
 from marshmallow import Schema, fields, validate
 
 from api.auth import needs
-from api.http import Blueprint, caller, engine, guarded, keyed, listed, tag
+from api.http import Blueprint, asked, caller, engine, guarded, keyed, listed, tag
 from api.invoices import InvoiceLineOut
 from api.languages import locale
 from api.schemas import (
@@ -27,7 +27,7 @@ from api.schemas import (
     paged,
 )
 from core import cancellations, pauses, seats, subscriptions, trials
-from core.access import find
+from core.access import Beside, find
 from core.hooks.products import UNUSED
 from core.timeline import timeline
 
@@ -315,7 +315,11 @@ def release_seat(subscription_id, user_id):
 @blueprint.response(200, EntitlementOut)
 def check_entitlement(query):
     """May this user use this product now?"""
-    return seats.check_entitlement(engine(), query["user"], query["product"], caller())
+    beside = asked().beside
+    return seats.check_entitlement(engine(), query["user"], query["product"], caller(), beside and beside.rows)
+
+
+check_entitlement.beside = lambda query: Beside(seats.subscriptions_of, query.get("user", ""), query.get("product", ""))
 
 
 def _found(subscription_id: str) -> subscriptions.Subscription:

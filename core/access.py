@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import peewee
 
-from core.engine.database import InstantField, JsonField, Row
+from core.engine.database import InstantField, JsonField, Question, Row
 from core.engine.engine import ClockOffset, Engine
 from core.engine.values import new_id
 from core.errors import Forbidden, Missing, PreconditionFailed, Unauthorized, ValidationFailed
@@ -140,24 +140,40 @@ def create_token(engine: Engine, account: str, user: str, role: str) -> tuple[st
     return secret, expires_at
 
 
-def identify(engine: Engine, bearer: str | None, cart_secret: str | None = None) -> Caller:
+class Beside:
+    """A question that is asked together with who calls, in one statement. rows: the answer; None until then."""
+
+    def __init__(self, *question: *Question) -> None:
+        self.question = question
+        self.rows: list[Any] | None = None
+
+
+def identify(engine: Engine, bearer: str | None, cart_secret: str | None = None, beside: Beside | None = None) -> Caller:
     """Whom a bearer secret belongs to, at the time that a sandbox's clock shows now. None is nobody.
 
+    beside: what else is to be asked; it is not asked for nobody.
     Raises Unauthorized for one that is unknown, expired or revoked.
     """
     if bearer is None:
         engine.refresh_clock()
         return Caller(NOBODY.id, NOBODY.scopes, anonymous=True, cart_secret=cart_secret)
     if bearer.startswith("sk_"):
-        for key in engine.db.ask(_living_key, digest(bearer)):
+        for key in _ask(engine, (_living_key, digest(bearer)), beside):
             engine.follow_clock(key.seconds)
             return Caller(key.id, frozenset(key.scopes), cart_secret=cart_secret)
     if bearer.startswith("at_"):
-        for token in engine.db.ask(_token, digest(bearer)):
+        for token in _ask(engine, (_token, digest(bearer)), beside):
             engine.follow_clock(token.seconds)
             if token.expires_at > engine.clock.now():
                 return Caller(token.user, TOKEN_SCOPES[token.role], account=token.account, cart_secret=cart_secret)
     raise Unauthorized("This key or token is unknown, expired or revoked.")
+
+
+def _ask(engine: Engine, question: Question, beside: Beside | None) -> list[Any]:
+    if beside is None:
+        return engine.db.ask(*question)
+    found, beside.rows = engine.db.ask_both(question, beside.question)
+    return found
 
 
 def _living_key(hash_: str) -> Any:

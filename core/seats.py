@@ -100,9 +100,7 @@ def release_seats(engine: Engine, subscription: Subscription, users: Sequence[st
     if leaving:
         here = SeatAssignment.subscription == subscription.id
         engine.db.execute(SeatAssignment.delete().where(here & SeatAssignment.user.in_(leaving)))
-        engine.db.update(
-            subscription, seats_assigned=subscription.seats_assigned - len(leaving), version=subscription.version + 1
-        )
+        engine.db.update(subscription, seats_assigned=subscription.seats_assigned - len(leaving), version=subscription.version + 1)
         left = engine.db.all(User.select().where(User.id.in_(leaving)).order_by(User.id))
         announce(engine, "seat.released", subscription, *({"user": user_document(user)} for user in left))
     return len(leaving)
@@ -168,23 +166,28 @@ def check_release(engine: Engine, subscription: Subscription, seats: int, releas
         )
 
 
-def check_entitlement(engine: Engine, user_id: str, product: str, caller: Caller) -> Entitlement:
+def check_entitlement(engine: Engine, user_id: str, product: str, caller: Caller, rows: Sequence[Any] | None = None) -> Entitlement:
     """May this user use this product now? Read from the tables each time, so that a revoked seat counts at once.
 
     Of several subscriptions the one of the highest plan counts, among those that entitle or else come nearest to it.
+    rows: what `subscriptions_of` finds, where it was asked beside who calls.
     Raises Missing for a user the caller may not see.
     """
-    rows = engine.db.ask(_subscriptions_of, user_id, product)
+    if rows is None:
+        rows = engine.db.ask(subscriptions_of, user_id, product)
     if not rows or not caller.owns(rows[0].account):
         raise missing("user", user_id)
     now = engine.clock.now()
-    answers = [_entitlement(row, now) for row in rows if row.subscription is not None]
-    return max(answers, key=lambda answer: REASONS.index(answer.reason), default=Entitlement(False, "no_subscription"))
+    answers = [(_entitlement(row, now), row.tier) for row in rows if row.subscription is not None]
+    if not answers:
+        return Entitlement(False, "no_subscription")
+    return max(answers, key=lambda answer: (REASONS.index(answer[0].reason), answer[1], answer[0].subscription))[0]
 
 
-def _subscriptions_of(user_id: str, product: str) -> Any:
-    """What the user's account has or had of the product, the highest plan first, and which seat the user has of it."""
-    columns = [getattr(Subscription, name) for name in ("plan", "features", "status", "trial_end", "cancel_at", "pause_at", "next_charge")]
+def subscriptions_of(user_id: str, product: str) -> Any:
+    """The select of what the user's account has or had of the product, and which seat the user has of it; in no order."""
+    names = ("plan", "tier", "features", "status", "trial_end", "cancel_at", "pause_at", "next_charge")
+    columns = [getattr(Subscription, name) for name in names]
     columns += [Subscription.id.alias("subscription"), SEAT, PastDue.access_until]
     theirs = User.select(User.account, Account.time_zone, Account.locale, *columns)
     of_product = (Subscription.account == User.account) & (Subscription.product == product)
@@ -192,7 +195,7 @@ def _subscriptions_of(user_id: str, product: str) -> Any:
     joined = theirs.join(Account).switch(User).join(Subscription, peewee.JOIN.LEFT_OUTER, on=of_product)
     joined = joined.join(SeatAssignment, peewee.JOIN.LEFT_OUTER, on=seat)
     joined = joined.join(PastDue, peewee.JOIN.LEFT_OUTER, on=PastDue.subscription == Subscription.id)
-    return joined.where(User.id == user_id).order_by(Subscription.tier.desc(), Subscription.id.desc())
+    return joined.where(User.id == user_id)
 
 
 def _entitlement(row: Any, now: datetime) -> Entitlement:

@@ -23,6 +23,8 @@ from core.engine.values import to_json
 from core.errors import DatabaseUnavailable
 
 R = TypeVar("R", bound="Row")
+# A select as `Database.ask` takes it: what composes it, and its values.
+Question = tuple[Callable[..., Any], *tuple[str, ...]]
 # What every build of SQLite takes in one statement (https://www.sqlite.org/limits.html, SQLITE_MAX_VARIABLE_NUMBER).
 MOST_VARIABLES = 32_766
 # Rows that are asked for in one statement.
@@ -87,6 +89,10 @@ class JsonField(peewee.TextField):
         return None if value is None else orjson.loads(value)
 
 
+# What peewee raises for a statement, on a database that is there.
+STATEMENTS_FAULT = (peewee.IntegrityError, peewee.DataError, peewee.ProgrammingError, peewee.NotSupportedError)
+
+
 class _Reference(peewee.ForeignKeyField):
     def bind(self, model: Any, name: str, set_attribute: bool = True) -> None:
         self.column_name = self.column_name or name
@@ -126,8 +132,10 @@ class Database(ABC):
         self.writes = 0
         self._peewee = self._connect()
         self._open = _Open()
+        self._guard = _Guard(self._unless_away)
         self._statements: dict[tuple[Any, ...], statements.Statement] = {}
         self._composed: dict[Callable[..., Any], statements.Composed] = {}
+        self._both: dict[tuple[Callable[..., Any], Callable[..., Any]], statements.Both] = {}
 
     url: str
     # Whether many values can be one parameter, which takes less to send and to read than a parameter each.
@@ -252,12 +260,26 @@ class Database(ABC):
 
         compose: a function of a module, which makes the select of texts that stand in it as values.
         """
+        composed = self._composed_of(compose, len(values))
+        return composed.rows(self._found(composed.statement, composed.filled(values)))
+
+    def ask_both(self, first: Question, second: Question) -> tuple[list[Any], list[Any]]:
+        """What `ask` finds for each of two questions, in one statement: for those that are always asked together."""
+        (one, *values), (other, *others) = first, second
+        if (one, other) not in self._both:
+            self._both[one, other] = statements.Both(self._composed_of(one, len(values)), self._composed_of(other, len(others)))
+        both = self._both[one, other]
+        return both.rows(self._found(both.statement, both.filled(values, others)))
+
+    def _composed_of(self, compose: Callable[..., Any], places: int) -> statements.Composed:
         if compose not in self._composed:
-            self._composed[compose] = statements.compose(compose, len(values), self._peewee)
-        composed = self._composed[compose]
+            self._composed[compose] = statements.compose(compose, places, self._peewee)
+        return self._composed[compose]
+
+    def _found(self, statement: str, values: list[Any]) -> list[Any]:
         self._write_out()
         with self.guarded():
-            return composed.rows(self._run(composed.statement, composed.filled(values)))
+            return self._run(statement, values).fetchall()  # type: ignore[no-any-return]
 
     def scalar(self, query: peewee.ModelSelect[R]) -> Any:
         """The first column of the first row."""
@@ -440,16 +462,26 @@ class Database(ABC):
         self.close()
         self._peewee = self._connect()  # connections go with the peewee database that holds them
 
-    @contextmanager
-    def guarded(self) -> Iterator[None]:
+    def guarded(self) -> AbstractContextManager[None]:
         """Raises DatabaseUnavailable for what peewee raises where the database is away."""
-        try:
-            yield
-        except (peewee.IntegrityError, peewee.DataError, peewee.ProgrammingError, peewee.NotSupportedError):
-            raise  # the statement's fault
-        except self.away as error:
-            self._drop_broken()
-            raise DatabaseUnavailable("The database can't be reached or written: {problem}.", problem=str(error)) from error
+        return self._guard
+
+    def _unless_away(self, error: BaseException) -> None:
+        if isinstance(error, STATEMENTS_FAULT) or not isinstance(error, self.away):
+            return
+        self._drop_broken()
+        raise DatabaseUnavailable("The database can't be reached or written: {problem}.", problem=str(error)) from error
+
+
+class _Guard(AbstractContextManager[None]):
+    """Shows what is raised within to a function, which may raise something else instead. One for all, since it remembers nothing."""
+
+    def __init__(self, show: Callable[[BaseException], None]) -> None:
+        self._show = show
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is not None:
+            self._show(error)
 
 
 def _run_and_log(function: Callable[[], object]) -> None:

@@ -32,21 +32,38 @@ class Composed:
 
     statement: str
     parameters: list[Any]
+    columns: list[str]
     converters: list[Callable[[Any], Any] | None]
+
+    def __post_init__(self) -> None:
+        self.row: Any = namedtuple("Row", self.columns)  # type: ignore[misc]
 
     def filled(self, values: Sequence[str]) -> list[Any]:
         return [values[int(each)] if isinstance(each, Place) else each for each in self.parameters]
 
-    def rows(self, cursor: Any) -> list[Any]:
-        if not (found := cursor.fetchall()):
-            return []
-        row: Any = _row_type(tuple(column[0] for column in cursor.description))
-        return [row(*[to(value) if to else value for to, value in zip(self.converters, each, strict=True)]) for each in found]
+    def rows(self, found: Sequence[Sequence[Any]]) -> list[Any]:
+        """What a database has found, as named tuples."""
+        return [self.row(*[to(value) if to else value for to, value in zip(self.converters, each, strict=True)]) for each in found]
 
 
-@cache
-def _row_type(columns: tuple[str, ...]) -> type:
-    return namedtuple("Row", columns)
+class Both:
+    """Two selects in one statement, one below the other, each with its columns and without those of the other."""
+
+    def __init__(self, first: Composed, second: Composed) -> None:
+        self.first, self.second = first, second
+        none = [", NULL" * len(each.columns) for each in (first, second)]
+        self.statement = (
+            f"SELECT 1, one.*{none[1]} FROM ({first.statement}) AS one UNION ALL SELECT 2{none[0]}, two.* FROM ({second.statement}) AS two"
+        )
+
+    def filled(self, first: Sequence[str], second: Sequence[str]) -> list[Any]:
+        return [*self.first.filled(first), *self.second.filled(second)]
+
+    def rows(self, found: Sequence[Sequence[Any]]) -> tuple[list[Any], list[Any]]:
+        """What a database has found, as named tuples, of each select."""
+        width = 1 + len(self.first.columns)
+        parts = [row[1:width] for row in found if row[0] == 1], [row[width:] for row in found if row[0] == 2]
+        return self.first.rows(parts[0]), self.second.rows(parts[1])
 
 
 def compose(select: Callable[..., Any], places: int, database: peewee.Database) -> Composed:
@@ -54,7 +71,8 @@ def compose(select: Callable[..., Any], places: int, database: peewee.Database) 
     query = select(*map(Place, range(places))).bind(database)
     statement, parameters = query.sql()
     columns = [column.unwrap() for column in query.selected_columns]
-    return Composed(statement, parameters, [None if type(column) in PLAIN else column.python_value for column in columns])
+    converters = [None if type(column) in PLAIN else column.python_value for column in columns]
+    return Composed(statement, parameters, [column.name for column in query.selected_columns], converters)
 
 
 def select(field: Any, places: int, fixed: dict[str, Any], *, arrays: bool) -> Any:
