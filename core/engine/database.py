@@ -212,8 +212,8 @@ class Database(ABC):
             return
         updates, inserts = self._gathering.take()
         with self.guarded(), self._at_once():
-            for row, changes in updates:
-                self._run(*statements.update(type(row), row._pk, changes, self._peewee.param))
+            for model, changed in updates:
+                self._run_each(*statements.update_each(model, changed, self._peewee.param))
             for rows in inserts:
                 self._insert(rows)
 
@@ -442,6 +442,11 @@ class Database(ABC):
         """The cursor of a statement that was composed before."""
         database: Any = self._peewee
         return database.execute_sql(statement, values)
+
+    def _run_each(self, statement: str, values: Sequence[list[Any]]) -> None:
+        """Run a statement for each row of values."""
+        for each in values:
+            self._run(statement, each)
 
     # --- schema and life
 

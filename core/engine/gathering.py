@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 Key = tuple[type[Any], Any]
+Changed = tuple[Any, dict[str, Any]]  # a row's key, and what has changed of it
 # What rows are asked for by: a field, and what others are.
 Shape = tuple[Any, tuple[tuple[str, Any], ...]]
 
@@ -125,12 +126,16 @@ class Gathering:
             del self._rows[key]
             self._held.discard(key)
 
-    def take(self) -> tuple[list[tuple[Any, dict[str, Any]]], list[list[Any]]]:
-        """What was kept back, and is to be written now: updates, and then inserts, since a place may have been made for them."""
-        updates = [each for rows in self._updates.values() for each in rows.values()]
+    def take(self) -> tuple[list[tuple[type[Any], list[Changed]]], list[list[Any]]]:
+        """What was kept back, and is to be written now: updates, those of the same columns together, and then inserts, since a place
+        may have been made for them."""
+        alike: dict[tuple[type[Any], tuple[str, ...]], list[Changed]] = {}
+        for model, rows in self._updates.items():
+            for key, (_, changes) in rows.items():
+                alike.setdefault((model, tuple(changes)), []).append((key, changes))
         inserts = list(self._inserts.values())
         self._updates, self._inserts, self._unwritten = {}, {}, set()
-        return updates, inserts
+        return [(model, changed) for (model, _), changed in alike.items()], inserts
 
     def _shapes_of(self, model: type[Any]) -> list[Shape]:
         return [shape for shape in self._answers if shape[0].model is model]

@@ -27,7 +27,7 @@ SILENT_SECONDS = 60
 CONNECT_SECONDS = 10
 # An idle connection of the pool is opened anew after so many seconds.
 STALE_SECONDS = 300
-# So many rows and more are written one by one.
+# So many rows and more are written by `execute_each`.
 FEW = 4
 SESSION = {"lock_timeout": f"{LOCK_SECONDS}s", "idle_in_transaction_session_timeout": f"{SILENT_SECONDS}s", "timezone": "UTC"}
 
@@ -140,6 +140,12 @@ class Postgresql(Database):
             super()._insert(rows)
         else:
             self._peewee.execute_each(*statements.insert_each(rows, self._peewee.param))
+
+    def _run_each(self, statement: str, values: Sequence[list[Any]]) -> None:
+        if len(values) < FEW:
+            super()._run_each(statement, values)
+        else:
+            self._peewee.execute_each(statement, values)
 
     @contextmanager
     def _at_once(self) -> Iterator[None]:

@@ -136,9 +136,16 @@ def _inserted(rows: Sequence[Any], parameter: str) -> tuple[str, str, list[list[
 
 def update(model: Any, key: object, changes: dict[str, Any], parameter: str) -> Statement:
     """The update of the row with that key."""
-    names = tuple(changes)
-    values = [to(changes[name]) if to else changes[name] for name, to in _converters(model, names)]
-    return _update(model, names, parameter), [*values, model._meta.primary_key.db_value(key)]
+    statement, [values] = update_each(model, [(key, changes)], parameter)
+    return statement, values
+
+
+def update_each(model: Any, changed: Sequence[tuple[Any, dict[str, Any]]], parameter: str) -> tuple[str, list[list[Any]]]:
+    """The update of a row, and the values for each: by key, changes of the same columns."""
+    names = tuple(changed[0][1])
+    convert, key_value = _converters(model, names), model._meta.primary_key.db_value
+    values = [[*(to(changes[name]) if to else changes[name] for name, to in convert), key_value(key)] for key, changes in changed]
+    return _update(model, names, parameter), values
 
 
 @cache
