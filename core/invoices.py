@@ -292,7 +292,7 @@ def reopen_invoice(engine: Engine, order: str) -> None:
 def _credit_line(note: Invoice, line: InvoiceLine, net: int, tax: int) -> InvoiceLine:
     own = new_id("inl")
     changed = {"id": own, "invoice": note.id, "item": own, "kind": "credit", "net": -net, "tax": -tax, "credits": line.id}
-    return InvoiceLine(**{**line.__data__, **changed, "explanation": None, "discount": None})
+    return InvoiceLine(**{**vars(line), **changed, "explanation": None, "discount": None})
 
 
 def invoice_of(engine: Engine, order: str) -> Invoice | None:

@@ -122,7 +122,7 @@ def lines_to_come(engine: Engine, account: Account, subscription: Subscription, 
     while (due := _due_on(subscription)) is not None and due <= until:
         line = renewal_line(engine, account, subscription, changes)
         yield due, line
-        subscription, changes = Subscription(**{**subscription.__data__, **columns_of(line.fulfilment)}), []
+        subscription, changes = Subscription(**{**vars(subscription), **columns_of(line.fulfilment)}), []
     if subscription.put_off and (end := _end(subscription, account)) is not None and end <= until:
         yield end, final_line(engine, account, subscription, end)
 

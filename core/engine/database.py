@@ -12,7 +12,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, date, datetime
-from typing import Any, TypeVar
+from operator import attrgetter
+from typing import Any, ClassVar, TypeVar
 
 import orjson
 import peewee
@@ -32,18 +33,35 @@ MOST_AT_ONCE = 256
 log = logging.getLogger("puesto.database")
 
 
-class Row(peewee.Model):
-    """Base of every table."""
+class _Column:
+    """A field, where a class of rows is asked for it. What a row has there is an attribute of its own; None where it has none."""
 
-    _pk: Any  # the primary key: peewee has it, its stubs don't
+    def __init__(self, field: peewee.Field) -> None:
+        self._field = field
+
+    def __get__(self, row: Row | None, model: object = None) -> peewee.Field | None:
+        return self._field if row is None else None
+
+
+class Row(peewee.Model):
+    """Base of every table. Values are plain attributes, `vars(row)`: peewee's own way to them takes four times as long."""
+
+    _pk: Any  # the primary key
+    _dirty: ClassVar[set[str]] = set()  # what peewee would save, which is never asked to
 
     def __init__(self, **values: Any) -> None:
         """A new row, or one that was read."""
-        read = values.pop("__no_default__", False)
-        super().__init__(__no_default__=True, **(values if read else {}))
-        if not read:
-            self.__data__.update(self._meta.get_default_dict())  # type: ignore[no-untyped-call]
-            self.__data__.update(values)
+        if not values.pop("__no_default__", False):
+            vars(self).update(self._meta.get_default_dict())  # type: ignore[no-untyped-call]
+        vars(self).update(values)
+
+    @classmethod
+    def validate_model(cls) -> None:
+        """What peewee calls as soon as a class is made."""
+        for name, field in cls._meta.fields.items():
+            setattr(cls, name, _Column(field))
+        key: Any = cls._meta.primary_key
+        cls.__data__, cls._pk = property(vars), property(attrgetter(key.name))
 
     class Meta:
         legacy_table_names = False

@@ -51,7 +51,7 @@ class Gathering:
         if not field.primary_key and self._knows(shape):
             answers: dict[Any, list[Any]] = {value: [] for value in values}
             for row in known:
-                answers[row.__data__[field.name]].append(row)
+                answers[vars(row)[field.name]].append(row)
             self._answers_of(shape).update(answers)
         return known
 
@@ -70,7 +70,7 @@ class Gathering:
         key = (type(row), row._pk)
         known = self._rows.setdefault(key, row)
         if hold and key not in self._held:
-            known.__data__.update(row.__data__)  # it may have been changed until it was held
+            vars(known).update(vars(row))  # it may have been changed until it was held
             self._held.add(key)
         return known
 
@@ -97,7 +97,7 @@ class Gathering:
     def _add(self, shape: Shape, rows: Sequence[Any]) -> None:
         field, answers = shape[0], self._answers[shape]
         for row in rows:
-            value = row.__data__.get(field.name)
+            value = vars(row).get(field.name)
             if value is not None and (value in answers or value in self._made_ids) and _fits(row, shape, value):
                 answers.setdefault(value, []).append(row)
 
@@ -143,7 +143,7 @@ class Gathering:
 
 def _fits(row: Any, shape: Shape, value: Any) -> bool:
     field, fixed = shape
-    return row.__data__.get(field.name) == value and all(row.__data__.get(name) == other for name, other in fixed)
+    return vars(row).get(field.name) == value and all(vars(row).get(name) == other for name, other in fixed)
 
 
 def in_parts(rows: Sequence[Any], most: int) -> Iterator[Sequence[Any]]:

@@ -103,10 +103,11 @@ def rows(model: Any, cursor: Any) -> list[Any]:
     names, convert = _reading(model)
     made = []
     for values in cursor.fetchall():
-        row = model(__no_default__=True)
-        row.__data__.update(zip(names, values, strict=True))
+        row = model.__new__(model)
+        columns = vars(row)
+        columns.update(zip(names, values, strict=True))
         for name, to in convert:
-            row.__data__[name] = to(row.__data__[name])
+            columns[name] = to(columns[name])
         made.append(row)
     return made
 
@@ -127,10 +128,10 @@ def insert_each(rows: Sequence[Any], parameter: str) -> tuple[str, list[list[Any
 
 
 def _inserted(rows: Sequence[Any], parameter: str) -> tuple[str, str, list[list[Any]]]:
-    names = tuple(dict.fromkeys(name for row in rows for name in row.__data__))
+    names = tuple(dict.fromkeys(name for row in rows for name in vars(row)))
     model: Any = type(rows[0])
     convert = _converters(model, names)
-    values = [[to(row.__data__.get(name)) if to else row.__data__.get(name) for name, to in convert] for row in rows]
+    values = [[to(columns.get(name)) if to else columns.get(name) for name, to in convert] for columns in map(vars, rows)]
     return *_insert(model, names, parameter), values
 
 
