@@ -97,7 +97,7 @@ def _place_due(engine: Engine, until: date | None, silent: set[str], accounts: S
     """First step, for many accounts in one transaction: by account, the payment of what was ordered, and what begins it."""
     placed: dict[str, ToPay | None] = {}
     with engine.db.gathered():
-        held = engine.db.claim(Account.select().where(Account.id.in_(accounts)).order_by(Account.id))
+        held = engine.db.claim(Account.select().where(engine.db.among(Account.id, accounts)).order_by(Account.id))
         due = _due(engine, held, until)
         engine.db.foresee(SubscriptionChange.subscription, [each.id for theirs in due.values() for each in theirs])
         engine.db.foresee(PaymentMethod.account, due)
@@ -120,7 +120,7 @@ def _due(engine: Engine, accounts: Sequence[Account], until: date | None) -> dic
     last_days = {account.id: _last_day(account.today(engine), until) for account in accounts}
     if not last_days:
         return {}
-    over = RUNS & (Subscription.period_end <= max(last_days.values())) & Subscription.account.in_(list(last_days))
+    over = RUNS & (Subscription.period_end <= max(last_days.values())) & engine.db.among(Subscription.account, list(last_days))
     due: dict[str, list[Subscription]] = {}
     for row in engine.db.claim(Subscription.select().where(over).order_by(Subscription.period_end, Subscription.id)):
         theirs = due.setdefault(row.account, [])
@@ -159,7 +159,7 @@ def last_payments(engine: Engine, accounts: Sequence[str]) -> dict[str, Payment]
     paid: Any = Payment.alias()
     theirs = (paid.account == Account.id) & paid.status.in_(SUCCEEDED) & (paid.amount > 0)
     newest = paid.select(paid.id).where(theirs).order_by(paid.id.desc()).limit(1)
-    latest = Account.select(newest).where(Account.id.in_(accounts))
+    latest = Account.select(newest).where(engine.db.among(Account.id, accounts))
     return {payment.account: payment for payment in engine.db.all(Payment.select().where(Payment.id.in_(latest)))}
 
 

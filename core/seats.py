@@ -72,15 +72,16 @@ def assign_seats(engine: Engine, subscription_id: str, caller: Caller, users: Se
     return subscription
 
 
-def _holders(engine: Engine, subscription: Subscription, among: Sequence[str]) -> set[str]:
+def _holders(engine: Engine, subscription: Subscription, users: Sequence[str]) -> set[str]:
     """Which of those users have a seat: however many others have one, they cost nothing."""
-    here = (SeatAssignment.subscription == subscription.id) & SeatAssignment.user.in_(among)
+    here = (SeatAssignment.subscription == subscription.id) & engine.db.among(SeatAssignment.user, users)
     return {row.user for row in engine.db.all(SeatAssignment.select(SeatAssignment.user).where(here))}
 
 
 def _users(engine: Engine, users: Sequence[str], account: str) -> list[User]:
     """Those users of the account, in this order. Raises Missing for the first that is none."""
-    known = {user.id: user for user in engine.db.all(User.select().where((User.account == account) & User.id.in_(users)))}
+    theirs = (User.account == account) & engine.db.among(User.id, users)
+    known = {user.id: user for user in engine.db.all(User.select().where(theirs))}
     unknown = next((user for user in users if user not in known), None)
     if unknown is not None:
         raise missing("user", unknown)
@@ -99,9 +100,9 @@ def release_seats(engine: Engine, subscription: Subscription, users: Sequence[st
     leaving = [user for user in dict.fromkeys(users) if user in holders]
     if leaving:
         here = SeatAssignment.subscription == subscription.id
-        engine.db.execute(SeatAssignment.delete().where(here & SeatAssignment.user.in_(leaving)))
+        engine.db.execute(SeatAssignment.delete().where(here & engine.db.among(SeatAssignment.user, leaving)))
         engine.db.update(subscription, seats_assigned=subscription.seats_assigned - len(leaving), version=subscription.version + 1)
-        left = engine.db.all(User.select().where(User.id.in_(leaving)).order_by(User.id))
+        left = engine.db.all(User.select().where(engine.db.among(User.id, leaving)).order_by(User.id))
         announce(engine, "seat.released", subscription, *({"user": user_document(user)} for user in left))
     return len(leaving)
 

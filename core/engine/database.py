@@ -156,8 +156,6 @@ class Database(ABC):
         self._both: dict[tuple[Callable[..., Any], Callable[..., Any]], statements.Both] = {}
 
     url: str
-    # Whether many values can be one parameter, which takes less to send and to read than a parameter each.
-    arrays = False
     # What is raised where it is away.
     away: tuple[type[Exception], ...] = (peewee.DatabaseError, peewee.InterfaceError)
 
@@ -173,6 +171,15 @@ class Database(ABC):
     @abstractmethod
     def _locked(self, query: peewee.ModelSelect[R], *, skip: bool) -> peewee.ModelSelect[R]:
         """The query, holding its rows until the transaction ends; `skip`: without those that somebody else holds."""
+
+    @abstractmethod
+    def among(self, field: Any, values: Sequence[Any]) -> Any:
+        """The condition that a field has one of many values. They are one parameter: peewee, a driver and a server each take as long for
+        a place as the database does to find its row."""
+
+    @abstractmethod
+    def array(self, values: Sequence[Any]) -> Any:
+        """Many values as one parameter."""
 
     @abstractmethod
     def _drop_broken(self) -> None:
@@ -364,19 +371,16 @@ class Database(ABC):
         return self._gathering.adopt((field, tuple(fixed.items())), values, rows, hold=hold)
 
     def _read(self, field: Any, values: Sequence[Any], fixed: dict[str, Any], *, hold: bool) -> list[Any]:
-        given = [field.db_value(value) for value in values]
-        if self.arrays and len(given) > 1:
-            places, given = 2, [given]
-        else:
-            places = 1 << (len(given) - 1).bit_length()  # few statements for any number of values
-            given += given[-1:] * (places - len(given))
-        shape = (field, places, tuple(fixed.items()), hold)
+        several = len(values) > 1
+        shape = (field, several, tuple(fixed.items()), hold)
         if shape not in self._statements:
-            query = statements.select(field, places, fixed, arrays=self.arrays)
+            wanted = self.among(field, values) if several else field == values[0]
+            query = statements.select(field, wanted, fixed, several=several)
             self._statements[shape] = (self._locked(query, skip=False) if hold else query).bind(self._peewee).sql()
         statement, parameters = self._statements[shape]
+        given = self.array([field.db_value(value) for value in values]) if several else field.db_value(values[0])
         with self.guarded():
-            return statements.rows(field.model, self._run(statement, [*given, *parameters[len(given) :]]))
+            return statements.rows(field.model, self._run(statement, [given, *parameters[1:]]))
 
     def _need_transaction(self) -> None:
         if not self.in_transaction():

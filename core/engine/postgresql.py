@@ -104,7 +104,6 @@ class _Pool(PooledPsycopg3Database):  # type: ignore[misc]
 class Postgresql(Database):
     """postgresql://user:password@host/name, as libpq reads it. Rows are locked one by one, in READ COMMITTED transactions."""
 
-    arrays = True
     _peewee: _Pool
 
     def __init__(self, url: str) -> None:
@@ -134,6 +133,12 @@ class Postgresql(Database):
     def _locked(self, query: peewee.ModelSelect[R], *, skip: bool) -> peewee.ModelSelect[R]:
         locked: peewee.ModelSelect[R] = query.for_update("FOR UPDATE SKIP LOCKED" if skip else "FOR UPDATE")  # type: ignore[arg-type]
         return locked
+
+    def among(self, field: Any, values: Sequence[Any]) -> Any:
+        return field == peewee.SQL("ANY(%s)", [self.array(values)])
+
+    def array(self, values: Sequence[Any]) -> list[Any]:
+        return list(values)
 
     def _insert(self, rows: Sequence[Any]) -> None:
         if len(rows) < FEW:

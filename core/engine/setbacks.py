@@ -75,7 +75,7 @@ def attempt_together(
 ) -> dict[str, T]:
     """What `carry_on` answers of many accounts, each of which is a subject. Where it raises, which has to leave nothing done, each is
     tried alone; what it raises for one is kept. Raises DatabaseUnavailable."""
-    theirs = (Setback.work == work) & Setback.subject.in_(accounts)
+    theirs = (Setback.work == work) & engine.db.among(Setback.subject, accounts)
     known = {row.subject: row for row in engine.db.all(Setback.select().where(theirs))} if accounts else {}
     try:
         done = dict(carry_on(accounts)) if accounts else {}

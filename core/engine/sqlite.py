@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -195,6 +196,12 @@ class Sqlite(Database):
 
     def _locked(self, query: peewee.ModelSelect[R], *, skip: bool) -> peewee.ModelSelect[R]:
         return query  # IMMEDIATE has locked everything already
+
+    def among(self, field: Any, values: Sequence[Any]) -> Any:
+        return field.in_(peewee.SQL("(SELECT value FROM json_each(?))", [self.array(values)]))
+
+    def array(self, values: Sequence[Any]) -> str:
+        return json.dumps(list(values))
 
     @contextmanager
     def migrating(self) -> Iterator[None]:

@@ -75,21 +75,11 @@ def compose(select: Callable[..., Any], places: int, database: peewee.Database) 
     return Composed(statement, parameters, [column.name for column in query.selected_columns], converters)
 
 
-def select(field: Any, places: int, fixed: dict[str, Any], *, arrays: bool) -> Any:
-    """The rows with one of so many values in a field, and others as they always are here; in the order of their keys, where there may
-    be several.
-
-    arrays: several values are one parameter.
-    """
-    values = ["?"] * places
-    if places == 1:
-        wanted = field == values[0]
-    elif arrays:
-        wanted = field == peewee.SQL("ANY(%s)", [values])
-    else:
-        wanted = field.in_(values)
+def select(field: Any, wanted: Any, fixed: dict[str, Any], *, several: bool) -> Any:
+    """The rows for which `wanted` holds, a condition of a field, and others are as they always are here; in the order of their keys,
+    where there may be several."""
     query = field.model.select().where(wanted, *(getattr(field.model, name) == other for name, other in fixed.items()))
-    return query if field.primary_key and places == 1 else query.order_by(field.model._meta.primary_key)
+    return query.order_by(field.model._meta.primary_key) if several or not field.primary_key else query
 
 
 def selects_rows(query: Any) -> bool:
