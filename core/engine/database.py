@@ -19,7 +19,7 @@ import orjson
 import peewee
 
 from core.engine import statements
-from core.engine.gathering import Gathering, in_parts
+from core.engine.gathering import Changed, Gathering, in_parts
 from core.engine.values import to_json
 from core.errors import DatabaseUnavailable
 
@@ -238,13 +238,18 @@ class Database(ABC):
         updates, inserts = self._gathering.take()
         with self.guarded(), self._at_once():
             for model, changed in updates:
-                self._run_each(*statements.update_each(model, changed, self._peewee.param))
+                self._update(model, changed)
             for rows in inserts:
                 self._insert(rows)
 
     def _insert(self, rows: Sequence[Any]) -> None:
         for part in in_parts(rows, MOST_VARIABLES // len(type(rows[0])._meta.fields)):
             self._run(*statements.insert(part, self._peewee.param))
+
+    def _update(self, model: type[Row], changed: Sequence[Changed]) -> None:
+        """Change the same columns of each of many rows."""
+        for key, changes in changed:
+            self._run(*statements.update(model, key, changes, self._peewee.param))
 
     @contextmanager
     def _at_once(self) -> Iterator[None]:
@@ -464,11 +469,6 @@ class Database(ABC):
         """The cursor of a statement that was composed before."""
         database: Any = self._peewee
         return database.execute_sql(statement, values)
-
-    def _run_each(self, statement: str, values: Sequence[list[Any]]) -> None:
-        """Run a statement for each row of values."""
-        for each in values:
-            self._run(statement, each)
 
     # --- schema and life
 

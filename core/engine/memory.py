@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 
-
 # Objects that are made before the garbage collector looks through them: more than a batch of renewals keeps alive, since what lives is
 # looked through in vain. Python's 700 take a twentieth of a billing run.
 YOUNG = 50_000

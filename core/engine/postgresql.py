@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -14,7 +13,8 @@ import peewee
 from playhouse.postgres_ext import PooledPsycopg3Database
 
 from core.engine import statements
-from core.engine.database import Database, R
+from core.engine.database import Database, R, Row
+from core.engine.gathering import Changed, in_parts
 from core.errors import SettingsInvalid
 
 # A row that somebody holds for longer is as good as away.
@@ -27,8 +27,10 @@ SILENT_SECONDS = 60
 CONNECT_SECONDS = 10
 # An idle connection of the pool is opened anew after so many seconds.
 STALE_SECONDS = 300
-# So many rows and more are written by `execute_each`.
+# So many rows and more are written as a recordset; with fewer the statement takes longer than its places.
 FEW = 4
+# Rows of one recordset.
+MANY = 1_000
 SESSION = {"lock_timeout": f"{LOCK_SECONDS}s", "idle_in_transaction_session_timeout": f"{SILENT_SECONDS}s", "timezone": "UTC"}
 
 
@@ -65,15 +67,6 @@ class _Pool(PooledPsycopg3Database):  # type: ignore[misc]
 
     def execute_sql(self, *args: Any, **options: Any) -> Any:
         return self._on_a_living_connection(partial(super().execute_sql, *args, **options))
-
-    def execute_each(self, statement: str, values: Sequence[Sequence[Any]]) -> None:
-        """Run a statement for each row of values, without waiting for each: psycopg and the server take every place of one long
-        statement apart anew, which takes four times as long."""
-        began = time.perf_counter()
-        with peewee.__exception_wrapper__:  # type: ignore[attr-defined]
-            self.cursor().executemany(statement, values)
-        for hook in self.query_hooks:
-            hook(peewee.QueryEvent(statement, values, time.perf_counter() - began, None))
 
     def _on_a_living_connection(self, call: Callable[[], Any]) -> Any:
         """Outside a transaction there are reads, and its beginning: both can be done again."""
@@ -144,13 +137,15 @@ class Postgresql(Database):
         if len(rows) < FEW:
             super()._insert(rows)
         else:
-            self._peewee.execute_each(*statements.insert_each(rows, self._peewee.param))
+            for part in in_parts(rows, MANY):
+                self._run(*statements.insert_recordset(part))
 
-    def _run_each(self, statement: str, values: Sequence[list[Any]]) -> None:
-        if len(values) < FEW:
-            super()._run_each(statement, values)
+    def _update(self, model: type[Row], changed: Sequence[Changed]) -> None:
+        if len(changed) < FEW:
+            super()._update(model, changed)
         else:
-            self._peewee.execute_each(statement, values)
+            for part in in_parts(changed, MANY):
+                self._run(*statements.update_recordset(model, part))
 
     @contextmanager
     def _at_once(self) -> Iterator[None]:
