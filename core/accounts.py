@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -139,6 +140,7 @@ def seller_tax_id(engine: Engine) -> TaxId:
     return TaxId(country, number, "valid")
 
 
+@lru_cache
 def split_tax_id(value: str, country: str) -> tuple[str, str]:
     """Country and number of a VAT number as written: "EL 094014201" is ("GR", "094014201"); no prefix: the account's country.
 

@@ -42,8 +42,8 @@ def buyer_of(account: Account) -> Party:
 
 def kept(line: LineTax) -> dict[str, Any]:
     """What a subscription keeps of the tax of its running period, so that a credit goes back at the same rate."""
-    document: dict[str, Any] = to_json(line)
-    return {name: value for name, value in document.items() if name not in ("line", "tax")}
+    names = ("rate", "category", "jurisdiction", "reason", "source", "note")
+    return {name: to_json(getattr(line, name)) for name in names}
 
 
 def tax_at(net: Money, kept_tax: dict[str, Any]) -> Money:

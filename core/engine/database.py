@@ -379,7 +379,7 @@ class Database(ABC):
         several = len(values) > 1
         shape = (field, several, tuple(fixed.items()), hold)
         if shape not in self._statements:
-            wanted = self.among(field, values) if several else field == values[0]
+            wanted = self.among(field, values) if several else field == "?"
             query = statements.select(field, wanted, fixed, several=several)
             self._statements[shape] = (self._locked(query, skip=False) if hold else query).bind(self._peewee).sql()
         statement, parameters = self._statements[shape]

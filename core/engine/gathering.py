@@ -58,7 +58,9 @@ class Gathering:
     def _knows(self, shape: Shape) -> bool:
         """Whether what is known here of such questions is all that there is."""
         field, fixed = shape
-        return field.model not in self._unread and not any((field.model, name) in self._led for name in (field.name, *dict(fixed)))
+        if field.model in self._unread:
+            return False
+        return not self._led or not any((field.model, name) in self._led for name in (field.name, *dict(fixed)))
 
     def _answers_of(self, shape: Shape) -> dict[Any, list[Any]]:
         if shape not in self._answers:

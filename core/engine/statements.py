@@ -98,7 +98,8 @@ def rows(model: Any, cursor: Any) -> list[Any]:
         columns = vars(row)
         columns.update(zip(names, values, strict=True))
         for name, to in convert:
-            columns[name] = to(columns[name])
+            if (value := columns[name]) is not None:
+                columns[name] = to(value)
         made.append(row)
     return made
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from functools import cache
 from typing import Any
 
 from uuid_utils import uuid7
@@ -32,16 +31,17 @@ def to_json(value: Any) -> Any:
 
     Raises TypeError for what has no such form.
     """
-    kind: Any = type(value)
-    return value if kind in PLAIN else _writer(kind)(value)
+    kind = type(value)
+    return value if kind in PLAIN else _WRITER[kind](value)
 
 
 def _mapping(value: Mapping[Any, Any]) -> dict[str, Any]:
-    return {str(k): v if type(v) in PLAIN else to_json(v) for k, v in value.items()}  # much of it is JSON already
+    # Much of it is JSON already: this is `to_json` of each, without the call.
+    return {str(k): v if (kind := type(v)) in PLAIN else _WRITER[kind](v) for k, v in value.items()}
 
 
 def _list(value: Iterable[Any]) -> list[Any]:
-    return [to_json(each) for each in value]
+    return [v if (kind := type(v)) in PLAIN else _WRITER[kind](v) for v in value]
 
 
 def _set(value: Iterable[Any]) -> list[Any]:
@@ -61,13 +61,19 @@ _WRITERS: tuple[tuple[tuple[type, ...], Callable[[Any], Any]], ...] = (
 )
 
 
-@cache
-def _writer(kind: Any) -> Callable[[Any], Any]:
-    """What writes the values of a class."""
-    for kinds, write in _WRITERS:
-        if issubclass(kind, kinds):
-            return write
+class _Writer(dict[type, Callable[[Any], Any]]):
+    """By class, what writes its values; found when one is first met."""
+
+    def __missing__(self, kind: type) -> Callable[[Any], Any]:
+        self[kind] = found = next((write for kinds, write in _WRITERS if issubclass(kind, kinds)), None) or _of_dataclass(kind)
+        return found
+
+
+def _of_dataclass(kind: Any) -> Callable[[Any], Any]:
     if not is_dataclass(kind):
         raise TypeError(f"{kind.__name__} has no JSON form")
     names = tuple(field.name for field in fields(kind))
-    return lambda value: {name: to_json(getattr(value, name)) for name in names}
+    return lambda value: _mapping({name: getattr(value, name) for name in names})
+
+
+_WRITER = _Writer()

@@ -190,6 +190,54 @@ def test_what_is_composed_once_is_asked_with_other_values(db):
     assert db.ask(noted_on, "a", "b!") == []
 
 
+def on_shelf(shelf):
+    return Note.select(Note.day, Note.data).where(Note.shelf == shelf)
+
+
+def test_two_questions_are_answered_by_one_statement(db):
+    db.insert(*(Shelf(id=each, text=f"{each}!", seats=2) for each in "ab"))
+    db.insert(Note(shelf="a", day=date(2026, 3, 1), data={"x": [1]}), Note(shelf="b"), Note(shelf="b", data=[]))
+    sent = []
+    db.raw().query_hooks.append(lambda event: sent.append(event.sql))
+
+    asked = [db.ask_both((noted_on, first, f"{first}!"), (on_shelf, second)) for first, second in ("ab", "za", "bz", "zz")]
+
+    assert len(sent) == 4
+    assert [([row.text for row in first], second) for first, second in asked] == [
+        (["a!"], [(None, None), (None, [])]),
+        ([], [(date(2026, 3, 1), {"x": [1]})]),
+        (["b!", "b!"], []),
+        ([], []),
+    ]
+    assert asked[0] == (db.ask(noted_on, "a", "a!"), db.ask(on_shelf, "b"))
+    assert asked[1][1][0]._fields == ("day", "data")
+
+
+def test_a_row_is_its_values_and_none_where_it_has_none(db):
+    row = Shelf(id="a", text="x")
+    db.insert(row)
+    row.seats = 5
+
+    read, short = db.get(Shelf, "a"), db.first(Shelf.select(Shelf.text))
+
+    assert vars(row) == {"id": "a", "text": "x", "seats": 5}
+    assert (vars(read), read._pk, read == row) == ({"id": "a", "text": "x", "seats": 0}, "a", True)
+    assert (short.text, short.id, short.seats) == ("x", None, None)
+    assert Shelf.text.name == "text"
+
+
+def test_rows_are_found_among_more_values_than_a_statement_has_places(db):
+    db.insert(*(Shelf(id=each, text=text) for each, text in (("c", "x"), ("a", "x"), ("b", 'quo"ted'), ("d", None))))
+    many = [str(number) for number in range(MOST_VARIABLES + 1)]
+
+    found = [
+        [row.id for row in db.all(Shelf.select().where(db.among(Shelf.text, [*many, *some])).order_by(Shelf.id))]
+        for some in ("x", ['quo"ted', "x"], "")
+    ]
+
+    assert found == [["a", "c"], ["a", "b", "c"], []]
+
+
 def test_rows_are_found_by_a_value_in_the_order_of_their_keys(db):
     db.insert(*(Shelf(id=each, text=text, seats=2) for each, text in (("c", "x"), ("a", "x"), ("b", None), ("d", "y"))))
 

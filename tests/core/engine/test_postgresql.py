@@ -1,11 +1,13 @@
 """What PostgreSQL does differently from SQLite: connections that break, and are counted; transactions that fail in the middle."""
 
 import threading
+from datetime import UTC, datetime
 
 import peewee
 import pytest
 
 from core.engine import postgresql
+from core.engine.database import DayField, InstantField, JsonField, Row
 from core.engine.deliveries import drain
 from core.engine.engine import open_database
 from core.engine.events import EventRow, append
@@ -63,6 +65,44 @@ def test_a_connection_that_broke_while_it_was_idle_is_replaced_unseen(shop, admi
 
     assert read == [0, None, 0]
     assert [event["subject"] for event in shop.events()] == ["ord_1"]
+
+
+class Odd(Row):
+    id = peewee.CharField(primary_key=True)
+    number = peewee.BigIntegerField(default=0)
+    yes = peewee.BooleanField(null=True)
+    share = peewee.DoubleField(null=True)
+    at = InstantField(null=True)
+    day = DayField(null=True)
+    data = JsonField(null=True)
+    text = peewee.TextField(null=True)
+
+
+TEXTS = ("", "null", "it's", 'a "quoted" \\ text', "Ünïcode 🎟", "{1,2}", "\n\t\x01", "%s", "\\N")
+
+
+def odd(number):
+    at, text = datetime(2026, 3, 1, 12, 0, 0, number, tzinfo=UTC), TEXTS[number % len(TEXTS)]
+    plain = {"number": 2**63 - 1 - number, "yes": number % 2 == 0, "share": number / 7, "text": text}
+    return Odd(id=f"{number:04}", at=at, day=at.date(), data=[text, {}], **plain)
+
+
+def test_many_rows_are_written_as_one_is(shop):
+    db = shop.engine.db
+    peewee.SchemaManager(Odd, db.raw()).create_all()
+    rows = [odd(number) for number in range(postgresql.MANY + len(TEXTS))]
+
+    with db.gathered():
+        db.insert(*rows, Odd(id="none"))
+    with db.gathered():
+        for row in db.foresee(Odd.id, ["none", *(row.id for row in rows)], hold=True):
+            db.update(row, text=row.text and f"{row.text}!", number=-row.number, at=None)
+
+    read = db.all(Odd.select().order_by(Odd.id))
+    assert vars(read.pop()) == {**dict.fromkeys(Odd._meta.fields), "id": "none", "number": 0}
+    assert [vars(row) for row in read] == [
+        vars(row) | {"number": -row.number, "at": None, "text": row.text and f"{row.text}!"} for row in map(odd, range(len(rows)))
+    ]
 
 
 def test_a_transaction_whose_connection_breaks_is_not_carried_on_with_another(shop, admin, name):
