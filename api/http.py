@@ -21,9 +21,9 @@ from werkzeug.http import remove_entity_headers
 from core import errors
 from core.access import NOBODY, Beside, Caller, digest, find, page
 from core.accounts import Account
-from core.engine.database import Row
 from core.engine.engine import Engine
 from core.engine.idempotency import Answer, KeyedRequest, begin, once
+from core.engine.rows import Row
 
 KEY_HEADER = "Idempotency-Key"
 # What an answer depends on besides its address, and that it may be kept, but is asked for anew.

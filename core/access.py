@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 
 import peewee
 
-from core.engine.database import InstantField, JsonField, Question, Row
+from core.engine.database import Question
 from core.engine.engine import ClockOffset, Engine
+from core.engine.rows import InstantField, JsonField, Row
 from core.engine.values import new_id
 from core.errors import Forbidden, Missing, PreconditionFailed, Unauthorized, ValidationFailed
 

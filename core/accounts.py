@@ -15,8 +15,8 @@ from babel.numbers import is_currency
 
 from core.access import Caller, create_token, find, missing, revoke_tokens
 from core.engine.clock import day_in
-from core.engine.database import InstantField, JsonField, Row, refers_to
 from core.engine.engine import Engine
+from core.engine.rows import InstantField, JsonField, Row, refers_to
 from core.engine.values import new_id, to_json
 from core.errors import EmailTaken, FieldError, Message, TaxIdRejected, TransitionInvalid, ValidationFailed
 from core.hooks.tax import TaxId

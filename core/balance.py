@@ -7,8 +7,8 @@ from typing import Any, Literal
 import peewee
 
 from core.accounts import Account, lock_account
-from core.engine.database import InstantField, Row, refers_to
 from core.engine.engine import Engine
+from core.engine.rows import InstantField, Row, refers_to
 from core.engine.values import new_id, to_json
 from core.rules.money import Money
 

@@ -15,10 +15,10 @@ import peewee
 
 from core.access import Caller
 from core.accounts import Account, account_document, lock_account
-from core.engine.database import InstantField, Row, refers_to
 from core.engine.engine import Engine
 from core.engine.events import append
 from core.engine.idempotency import Answer, IdempotencyKey, KeyedRequest, begin, claim, finish
+from core.engine.rows import InstantField, Row, refers_to
 from core.engine.values import new_id, to_json
 from core.errors import CaptureExceedsPayment, TransitionInvalid
 from core.fulfilment import unreserve

@@ -14,9 +14,9 @@ import peewee
 from core.access import Caller, check_version, digest, find, missing
 from core.accounts import Account, check_fields
 from core.engine.clock import day_in
-from core.engine.database import InstantField, JsonField, Row, refers_to
 from core.engine.engine import Engine
 from core.engine.plugins import plugin_failed
+from core.engine.rows import InstantField, JsonField, Row, refers_to
 from core.engine.values import new_id, to_json
 from core.errors import CartExpired, CartNotOpen, Message, TrialNotEligible, ValidationFailed
 from core.hooks.carts import CartView, CartWarning

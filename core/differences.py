@@ -9,8 +9,8 @@ from typing import Any
 import peewee
 
 from core.disputes import disputes_of
-from core.engine.database import InstantField, Row
 from core.engine.engine import Engine
+from core.engine.rows import InstantField, Row
 from core.engine.values import new_id
 from core.hooks.payments import PaymentResult, ProviderEvent
 from core.payments import FAILED, SUCCEEDED, Payment, captured_by, refunds_of

@@ -7,8 +7,8 @@ from typing import Any
 import peewee
 
 from core.accounts import Account
-from core.engine.database import InstantField, Row, refers_to
 from core.engine.engine import Engine
+from core.engine.rows import InstantField, Row, refers_to
 from core.engine.values import to_json
 from core.payments import Payment
 from core.rules.money import Money

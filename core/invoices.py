@@ -16,9 +16,9 @@ import peewee
 
 from core.accounts import Account, account_document
 from core.engine.clock import day_in
-from core.engine.database import DayField, InstantField, JsonField, Row, refers_to
 from core.engine.engine import Engine
 from core.engine.events import append
+from core.engine.rows import DayField, InstantField, JsonField, Row, refers_to
 from core.engine.values import new_id, to_json
 from core.hooks.products import text
 from core.payments import FAILED, Payment

@@ -13,9 +13,9 @@ from core.balance import post
 from core.carts import Cart
 from core.credit_notes import credit, parts_of_amount
 from core.disputes import dispute_document, disputes_of
-from core.engine.database import InstantField, JsonField, Row, refers_to
 from core.engine.engine import Engine
 from core.engine.events import append
+from core.engine.rows import InstantField, JsonField, Row, refers_to
 from core.engine.values import new_id, to_json
 from core.fulfilment import apply_change, note_collected, reserve, schedule_change, start, unreserve
 from core.hooks.payments import PaymentLine

@@ -9,8 +9,8 @@ import peewee
 
 from core.access import Caller, find, missing
 from core.accounts import Account
-from core.engine.database import InstantField, Row, refers_to
 from core.engine.engine import Engine
+from core.engine.rows import InstantField, Row, refers_to
 from core.engine.settings import base_url_of
 from core.engine.values import new_id, to_json
 from core.errors import PaymentActionRequired, ValidationFailed

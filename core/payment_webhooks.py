@@ -16,10 +16,10 @@ from datetime import timedelta
 import peewee
 
 from core.checkout import settle
-from core.engine.database import InstantField, JsonField, Row
 from core.engine.engine import Engine
 from core.engine.jobs import backoff, explain
 from core.engine.plugins import plugin_failed
+from core.engine.rows import InstantField, JsonField, Row
 from core.engine.values import new_id, to_json
 from core.errors import Missing, Unauthorized
 from core.hooks.payments import PaymentProvider, ProviderEvent, ProviderTimeout, SignatureInvalid

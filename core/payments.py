@@ -12,8 +12,8 @@ from typing import Any
 import peewee
 
 from core.accounts import Account
-from core.engine.database import InstantField, JsonField, Row, refers_to
 from core.engine.engine import Engine
+from core.engine.rows import InstantField, JsonField, Row, refers_to
 from core.engine.settings import base_url_of
 from core.engine.values import new_id, to_json
 from core.errors import PaymentProviderUnavailable, ValidationFailed

@@ -14,9 +14,9 @@ import peewee
 from core.accounts import lock_account
 from core.checkout import settle
 from core.differences import Difference, compare, keep, keep_strangers
-from core.engine.database import InstantField, Row
 from core.engine.engine import Engine
 from core.engine.jobs import explain
+from core.engine.rows import InstantField, Row
 from core.errors import DatabaseUnavailable
 from core.hooks.payments import PaymentProvider, ProviderChanges, ProviderEvent, ProviderTimeout
 from core.payment_webhooks import PaymentWebhookEvent, store

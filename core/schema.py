@@ -23,12 +23,12 @@ from core.carts import Cart, CartLine
 from core.differences import Difference
 from core.disputes import Dispute
 from core.engine.clock import SystemClock
-from core.engine.database import InstantField, Row
 from core.engine.deliveries import Delivery
 from core.engine.engine import ClockOffset, Engine
 from core.engine.events import EventRow, Feed
 from core.engine.idempotency import IdempotencyKey
 from core.engine.reflection import differences
+from core.engine.rows import InstantField, Row
 from core.engine.setbacks import Setback
 from core.errors import PuestoError, SettingsInvalid
 from core.invoices import Invoice, InvoiceLine, InvoiceSeries

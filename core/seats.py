@@ -12,8 +12,8 @@ import peewee
 from core.access import Caller, find, missing, revoke_tokens
 from core.accounts import Account, User, find_user, lock_account, user_document
 from core.engine.clock import day_in
-from core.engine.database import InstantField, Row, refers_to
 from core.engine.engine import Engine
+from core.engine.rows import InstantField, Row, refers_to
 from core.engine.values import new_id, to_json
 from core.errors import NoSeatLeft, SeatsInUse, TransitionInvalid, ValidationFailed
 from core.hooks.products import localized

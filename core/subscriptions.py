@@ -10,9 +10,9 @@ import peewee
 from core.access import missing
 from core.accounts import Account, account_document
 from core.catalog import discount_from_document, price_from_document
-from core.engine.database import DayField, InstantField, JsonField, Row, refers_to
 from core.engine.engine import Engine
 from core.engine.events import append
+from core.engine.rows import DayField, InstantField, JsonField, Row, refers_to
 from core.engine.values import to_json
 from core.errors import TransitionInvalid
 from core.hooks.products import text

@@ -1,8 +1,8 @@
 """What plugin authors import, and nothing else: the surface with a compatibility promise."""
 
-from core.engine.database import DayField, InstantField, JsonField, Row, refers_to
 from core.engine.plugin_rows import PluginDatabase
 from core.engine.plugins import PluginContext
+from core.engine.rows import DayField, InstantField, JsonField, Row, refers_to
 from core.engine.settings import Secret, SecretField
 from core.engine.sqlite import WriterQueue
 from core.errors import FieldError, Message, PluginFailed, TaxIdRejected

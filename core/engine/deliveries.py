@@ -14,10 +14,10 @@ from typing import Any
 
 import peewee
 
-from core.engine.database import InstantField, Row, refers_to
 from core.engine.engine import Engine
 from core.engine.events import EventRow, enter_feed, find_event
 from core.engine.jobs import backoff, explain
+from core.engine.rows import InstantField, Row, refers_to
 from core.errors import Missing
 from core.hooks.events import Event
 from core.hooks.products import ProvisioningRequest

@@ -11,7 +11,7 @@ from typing import Any
 import peewee
 
 from core.engine.clock import Clock, SystemClock, TestClock
-from core.engine.database import Database, Row
+from core.engine.database import Database
 from core.engine.jobs import Jobs
 from core.engine.plugin_rows import PluginDatabase
 from core.engine.plugins import (
@@ -27,6 +27,7 @@ from core.engine.plugins import (
     misnamed_plugins,
 )
 from core.engine.registry import Registry, collect_products, collect_providers, offered_providers
+from core.engine.rows import Row
 from core.engine.settings import load_settings
 from core.engine.sqlite import Sqlite
 from core.engine.tables import collect_tables

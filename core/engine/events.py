@@ -6,8 +6,8 @@ from typing import Any
 
 import peewee
 
-from core.engine.database import InstantField, JsonField, Row
 from core.engine.engine import Engine
+from core.engine.rows import InstantField, JsonField, Row
 from core.engine.values import new_id, to_json
 from core.errors import Missing
 

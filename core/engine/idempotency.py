@@ -14,8 +14,8 @@ from typing import Any
 
 import peewee
 
-from core.engine.database import InstantField, JsonField, Row
 from core.engine.engine import Engine
+from core.engine.rows import InstantField, JsonField, Row
 from core.errors import IdempotencyKeyReused, RequestInProgress
 
 LIFETIME = timedelta(hours=24)

@@ -8,7 +8,8 @@ from typing import Any
 
 import peewee
 
-from core.engine.database import Database, R, Row
+from core.engine.database import Database, R
+from core.engine.rows import Row
 
 
 class PluginDatabase:

@@ -13,8 +13,9 @@ import peewee
 from playhouse.postgres_ext import PooledPsycopg3Database
 
 from core.engine import statements
-from core.engine.database import Database, R, Row
+from core.engine.database import Database, R
 from core.engine.gathering import Changed, in_parts
+from core.engine.rows import Row
 from core.errors import SettingsInvalid
 
 # A row that somebody holds for longer is as good as away.

@@ -13,9 +13,9 @@ from typing import TypeVar
 
 import peewee
 
-from core.engine.database import InstantField, Row
 from core.engine.engine import Engine
 from core.engine.jobs import backoff, explain
+from core.engine.rows import InstantField, Row
 from core.engine.values import new_id
 from core.errors import DatabaseUnavailable
 

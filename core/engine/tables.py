@@ -8,8 +8,8 @@ from graphlib import CycleError, TopologicalSorter
 
 from playhouse.migrations import Migration
 
-from core.engine.database import Row
 from core.engine.plugins import Plugins
+from core.engine.rows import Row
 from core.errors import SettingsInvalid
 from core.hooks.engine import Tables
 

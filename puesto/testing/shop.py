@@ -28,10 +28,10 @@ from core.accounts import Account, User, add_user, check_tax_id, create_account
 from core.carts import Cart, LineInput, create_cart
 from core.checkout import checkout, quote_cart
 from core.engine.clock import TestClock
-from core.engine.database import Row
 from core.engine.engine import Engine
 from core.engine.events import EventRow, event_document
 from core.engine.idempotency import KeyedRequest
+from core.engine.rows import Row
 from core.engine.settings import CoreSettings, check_settings
 from core.payments import PaymentChoice
 from core.quotes import Quote

@@ -10,7 +10,7 @@ import peewee
 import pytest
 
 from core.cancellations import cancel
-from core.engine.database import Row
+from core.engine.rows import Row
 from core.invoices import Invoice, InvoiceLine
 from core.orders import Order
 from core.payments import Payment

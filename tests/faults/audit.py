@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from core.engine.database import Row
 from core.engine.deliveries import PROVISIONING, Delivery
 from core.engine.engine import Engine
 from core.engine.events import EventRow
+from core.engine.rows import Row
 from core.engine.settings import CoreSettings, check_settings
 from core.invoices import Invoice
 from core.orders import Order, OrderLine

@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.engine.database import MOST_VARIABLES, DayField, InstantField, JsonField, Row, refers_to
+from core.engine.database import MOST_VARIABLES
+from core.engine.rows import DayField, InstantField, JsonField, Row, refers_to
 from core.engine.sqlite import FairLock, Sqlite, WriterQueue
 from core.errors import DatabaseUnavailable, NoSeatLeft, SettingsInvalid
 

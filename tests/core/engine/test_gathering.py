@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.engine.database import Row, refers_to
+from core.engine.rows import Row, refers_to
 from core.engine.sqlite import Sqlite
 
 

@@ -7,10 +7,10 @@ import peewee
 import pytest
 
 from core.engine import postgresql
-from core.engine.database import DayField, InstantField, JsonField, Row
 from core.engine.deliveries import drain
 from core.engine.engine import open_database
 from core.engine.events import EventRow, append
+from core.engine.rows import DayField, InstantField, JsonField, Row
 from core.errors import DatabaseUnavailable, SettingsInvalid
 from core.subscriptions import Subscription
 from puesto import hookimpl
