@@ -2,15 +2,22 @@
 
 The request writes the event only. The worker makes a delivery per subscriber, then calls each: at least once, in order per
 subject, with back-off; a subscriber that fails or is slow holds up nobody but itself.
+
+Deliveries are claimed by the page, and what became of them is written by the page. Where a worker is killed, or its database gone,
+between a call and the writing, the subscriber is told again of what it has heard: in each lane of at most PAGE events, and of no more
+than were called in PAGE_SECONDS.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Any
+from itertools import takewhile
+from typing import Any, NamedTuple
 
 import peewee
 
@@ -27,8 +34,13 @@ log = logging.getLogger("puesto.events")
 MAX_ATTEMPTS = 12
 FIRST_PAUSE = timedelta(seconds=5)
 LONGEST_PAUSE = timedelta(hours=6)
-# A claim lasts longer than any hook's deadline; after it, the worker that took the delivery counts as dead.
+# How long a claim lasts; after it, the worker that took the delivery counts as dead.
 CLAIM = timedelta(seconds=90)
+# What a call and the writing of its outcome may take: longer than any hook's deadline. None is begun with less of its claim left.
+LONGEST_CALL = timedelta(seconds=70)
+# Deliveries that are claimed at once, and for how many seconds calls of them are begun.
+PAGE = 32
+PAGE_SECONDS = 0.25
 DIED = f"The worker that delivered it died, or took more than {CLAIM.seconds} seconds."
 # Seconds that a worker waits for the subscribers it has started to call; slower ones go on without it.
 PATIENCE = 10.0
@@ -46,7 +58,7 @@ PROVISIONING = {
 class Delivery(Row):
     """An event on its way to one subscriber. status: `waiting` (until `next_at`), `done`, or `parked` with why in `error`.
 
-    attempts:      tries that were begun, also those that ended with their worker.
+    attempts:      tries that were begun. Of a page whose worker died only the first is known to have been.
     claimed_until: by when the worker that delivers it now counts as dead, by the machine's clock.
     """
 
@@ -68,9 +80,21 @@ class Delivery(Row):
 
 WAITING = Delivery.status == peewee.SQL("'waiting'")
 PARKED = Delivery.status == peewee.SQL("'parked'")
-Delivery.add_index(Delivery.index(Delivery.plugin, Delivery.next_at, name="delivery_due").where(WAITING))
+Delivery.add_index(Delivery.index(Delivery.plugin, Delivery.next_at, Delivery.event, name="delivery_due").where(WAITING))
 Delivery.add_index(Delivery.index(Delivery.id, name="delivery_parked").where(PARKED))
-Delivery.add_index(Delivery.subject, Delivery.plugin, Delivery.event)
+Delivery.add_index(Delivery.index(Delivery.subject, Delivery.plugin, Delivery.event, name="delivery_in_order").where(WAITING))
+
+
+class Claimed(NamedTuple):
+    """A delivery that this worker has claimed, what it delivers, and which try that is."""
+
+    delivery: Delivery
+    event: Event
+    tries: int
+
+
+# What became of it, as its columns have it.
+Outcome = tuple[Delivery, dict[str, Any]]
 
 
 def drain(engine: Engine) -> None:
@@ -98,8 +122,7 @@ def _drain_lane(engine: Engine, plugin: str) -> None:
             with engine.jobs.alone(f"deliver to {plugin}") as mine:
                 if not mine:
                     return
-                while (delivery := _claim(engine, plugin)) is not None:
-                    _deliver(engine, delivery)
+                _deliver_due(engine, plugin)
     finally:
         engine.db.close()
 
@@ -153,67 +176,152 @@ def _due(engine: Engine) -> Any:
 
 
 def _due_to(engine: Engine, plugin: str) -> Any:
-    """A subscriber's due deliveries that have no unfinished one of the same subject before them, in order."""
+    """A subscriber's due deliveries, in order. None comes without all that is unfinished of its subject before it: where some of that is
+    not due, comes later in this order or is in a worker's hands, it is left out."""
     earlier = Delivery.alias()
-    blocked = earlier.select(peewee.SQL("1")).where(
-        (earlier.subject == Delivery.subject)
-        & (earlier.plugin == Delivery.plugin)
-        & (earlier.event < Delivery.event)
-        & (earlier.status == "waiting")
-    )
-    due = _due(engine).where((Delivery.plugin == plugin) & ~peewee.fn.EXISTS(blocked))
-    return due.order_by(Delivery.next_at, Delivery.id)
+    before = (earlier.subject == Delivery.subject) & (earlier.plugin == Delivery.plugin) & (earlier.event < Delivery.event)
+    behind_or_taken = (earlier.next_at > Delivery.next_at) | (earlier.claimed_until > engine.clock.machine_now())
+    blocking = earlier.select(peewee.SQL("1")).where(before & (earlier.status == peewee.SQL("'waiting'")) & behind_or_taken)
+    # The offset and the order let PostgreSQL look by index for each; else it joins all that waits with itself, for each page.
+    one = blocking.order_by(earlier.subject, earlier.plugin, earlier.event).limit(1).offset(0)
+    due = _due(engine).where((Delivery.plugin == plugin) & ~peewee.fn.EXISTS(one))
+    return due.order_by(Delivery.next_at, Delivery.event)
 
 
-def _claim(engine: Engine, plugin: str) -> Delivery | None:
-    """Take a subscriber's next due delivery: no other worker does, until CLAIM is over.
+def _deliver_due(engine: Engine, plugin: str) -> None:
+    """Deliver page by page, each of at most twice as many as there was time for in the one before, until one is not full."""
+    most, full = 2, True
+    with ThreadPoolExecutor(1, thread_name_prefix="puesto-calls") as caller:
+        while full and (page := _claim(engine, plugin, most)):
+            full = len(page) == most
+            most = min(2 * _deliver(engine, caller, page), PAGE)
 
-    One that has ended with its worker too often is parked instead: it may be what its workers die of.
+
+def _claim(engine: Engine, plugin: str, most: int) -> list[Claimed]:
+    """Take a subscriber's next due deliveries: no other worker does, until CLAIM is over.
+
+    The try of the first, which is called at once, is counted here. What has ended with its worker is taken alone, since it may be what
+    its workers die of, and parked once that has happened too often.
     """
-    with engine.db.transaction():
-        due: list[Delivery] = engine.db.claim(_due_to(engine, plugin).limit(1))
-        for delivery in due:
-            until, died = engine.clock.machine_now() + CLAIM, delivery.claimed_until is not None
-            if died and delivery.attempts >= MAX_ATTEMPTS:
-                _finish(engine, delivery, status="parked", error=DIED)
-                return None
-            error = DIED if died else delivery.error
-            engine.db.update(delivery, attempts=delivery.attempts + 1, claimed_until=until, error=error)
-            return delivery
-    return None
+    with engine.db.gathered():
+        due = _in_order(engine, plugin, engine.db.claim(_due_to(engine, plugin).limit(most)))
+        if not due:
+            return []
+        first, died = due[0], due[0].claimed_until is not None
+        if died and first.attempts >= MAX_ATTEMPTS:
+            _finish(engine, first, status="parked", error=DIED)
+            return []
+        page = _with_events(engine, due[:1] if died else list(takewhile(lambda delivery: delivery.claimed_until is None, due)))
+        until = engine.clock.machine_now() + CLAIM
+        for claimed in page:
+            engine.db.update(claimed.delivery, claimed_until=until)
+        engine.db.update(first, attempts=first.attempts + 1, error=DIED if died else first.error)
+        return page
 
 
-def _deliver(engine: Engine, delivery: Delivery) -> None:
-    if delivery.plugin not in engine.plugins.implementing(delivery.hook):
-        why = f"The plugin {delivery.plugin} is not enabled, or has no {delivery.hook} any more."
-        _finish(engine, delivery, status="parked", error=why)
-        return
-    row = engine.db.first(EventRow.select().where(EventRow.sequence == delivery.event))
-    assert row is not None
-    event = Event(row.id, row.type, row.account, row.subject, row.occurred_at, row.data)
-    argument = {"request": _provisioning(event)} if delivery.hook == "provision" else {"event": event}
+def _in_order(engine: Engine, plugin: str, due: Sequence[Delivery]) -> list[Delivery]:
+    """Those of the deliveries, all of them held, before which nothing else of their subject is unfinished, in the order of events.
+
+    Since they were found another worker may have taken what was before them, or be about to: what it holds was not found.
+    """
+    if not due:
+        return []
+    elsewhere = Delivery.select(Delivery.subject, peewee.fn.MIN(Delivery.event).alias("event")).where(
+        WAITING
+        & (Delivery.plugin == plugin)
+        & Delivery.subject.in_({delivery.subject for delivery in due})
+        & (Delivery.event < max(delivery.event for delivery in due))
+        & Delivery.id.not_in([delivery.id for delivery in due])
+    )
+    first = {row.subject: row.event for row in engine.db.all(elsewhere.group_by(Delivery.subject))}
+    return sorted((each for each in due if each.event <= first.get(each.subject, each.event)), key=lambda each: each.event)
+
+
+def _with_events(engine: Engine, deliveries: Sequence[Delivery]) -> list[Claimed]:
+    rows = engine.db.foresee(EventRow.sequence, [delivery.event for delivery in deliveries])
+    events = {row.sequence: Event(row.id, row.type, row.account, row.subject, row.occurred_at, row.data) for row in rows}
+    return [Claimed(delivery, events[delivery.event], delivery.attempts + 1) for delivery in deliveries]
+
+
+def _deliver(engine: Engine, caller: ThreadPoolExecutor, page: Sequence[Claimed]) -> int:
+    """Make the calls of a page and write what became of them; for how many there was time, at least 1.
+
+    After PAGE_SECONDS what is done is written and what has not been begun is given back: a call that hangs keeps nothing waiting but
+    its own subject.
+    """
+    left: deque[Claimed] = deque(page)
+    outcomes: list[Outcome] = []
+    calls = caller.submit(_call_each, engine, left, outcomes)
+    wait([calls], PAGE_SECONDS)
+    unbegun = [(claimed.delivery, _unbegun(claimed)) for claimed in _taken(left)]
+    done = len(outcomes)
+    _write(engine, [*outcomes[:done], *unbegun])
+    calls.result()
+    _write(engine, outcomes[done:])
+    return len(outcomes) or 1
+
+
+def _taken(left: deque[Claimed]) -> Iterator[Claimed]:
+    """What is left, each once, however many threads take of it."""
+    with suppress(IndexError):
+        while True:
+            yield left.popleft()
+
+
+def _call_each(engine: Engine, left: deque[Claimed], outcomes: list[Outcome]) -> None:
+    """Make the calls that are left, one after the other: none for a subject of which one has failed, none when the claim is old."""
+    held: set[str] = set()
+    for claimed in _taken(left):
+        delivery = claimed.delivery
+        late = engine.clock.machine_now() > delivery.claimed_until - LONGEST_CALL
+        outcome = _unbegun(claimed) if late or delivery.subject in held else _call(engine, claimed)
+        if outcome["status"] == "waiting":
+            held.add(delivery.subject)
+        outcomes.append((delivery, outcome))
+
+
+def _unbegun(claimed: Claimed) -> dict[str, Any]:
+    return {"status": "waiting", "attempts": claimed.tries - 1}
+
+
+def _call(engine: Engine, claimed: Claimed) -> dict[str, Any]:
+    (plugin, hook), event = (claimed.delivery.plugin, claimed.delivery.hook), claimed.event
+    if plugin not in engine.plugins.implementing(hook):
+        why = f"The plugin {plugin} is not enabled, or has no {hook} any more."
+        return _unbegun(claimed) | {"status": "parked", "error": why}
+    argument = {"request": _provisioning(event)} if hook == "provision" else {"event": event}
     try:
-        engine.plugins.call_plugin(delivery.plugin, delivery.hook, **argument)
+        engine.plugins.call_plugin(plugin, hook, **argument)
     except Exception as error:  # whatever a subscriber raises is its own trouble, and is kept with the delivery
-        _put_off(engine, delivery, explain(error))
-        return
-    _finish(engine, delivery, status="done", error=None)
+        return _failed(engine, claimed.tries, explain(error))
+    return {"status": "done", "attempts": claimed.tries, "error": None}
 
 
-def _put_off(engine: Engine, delivery: Delivery, error: str) -> None:
-    if delivery.attempts >= MAX_ATTEMPTS:
-        _finish(engine, delivery, status="parked", error=error)
+def _failed(engine: Engine, tries: int, error: str) -> dict[str, Any]:
+    if tries >= MAX_ATTEMPTS:
+        return {"status": "parked", "attempts": tries, "error": error}
+    next_at = engine.clock.now() + backoff(tries, FIRST_PAUSE, LONGEST_PAUSE)
+    return {"status": "waiting", "attempts": tries, "next_at": next_at, "error": error}
+
+
+def _write(engine: Engine, outcomes: Sequence[Outcome]) -> None:
+    """Write what became of claimed deliveries, but for those whose claim has run out and that somebody else has taken since."""
+    if not outcomes:
         return
-    pause = backoff(delivery.attempts, FIRST_PAUSE, LONGEST_PAUSE)
-    _finish(engine, delivery, next_at=engine.clock.now() + pause, error=error)
+    with engine.db.gathered():
+        held = {row.id: row for row in engine.db.foresee(Delivery.id, [delivery.id for delivery, _ in outcomes], hold=True)}
+        for delivery, outcome in outcomes:
+            row = held.get(delivery.id)
+            if row is not None and row.claimed_until == delivery.claimed_until:
+                _finish(engine, row, **outcome)
+            else:
+                log.warning("delivery %s to %s came to its end after its claim: others see to it", delivery.id, delivery.plugin)
 
 
 def _finish(engine: Engine, delivery: Delivery, **outcome: Any) -> None:
-    """Write how a claimed delivery has gone, unless the claim has run out and somebody else has taken it since."""
-    still_mine = (Delivery.id == delivery.id) & (Delivery.claimed_until == delivery.claimed_until)
-    if not engine.db.execute(Delivery.update(claimed_until=None, **outcome).where(still_mine)):
-        log.warning("delivery %s to %s came to its end after its claim: others see to it", delivery.id, delivery.plugin)
-    elif outcome.get("status") == "parked":
+    """Let go of a delivery that is held."""
+    engine.db.update(delivery, claimed_until=None, **outcome)
+    if outcome["status"] == "parked":
         log.error("delivery %s to %s is parked: %s", delivery.id, delivery.plugin, outcome["error"])
 
 

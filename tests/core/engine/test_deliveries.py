@@ -1,18 +1,20 @@
 import threading
 from collections import Counter
 from datetime import timedelta
+from functools import partial
 from itertools import pairwise
 
 import pytest
 
 from core.cancellations import cancel
 from core.engine import deliveries as machinery
-from core.engine.deliveries import CLAIM, DIED, MAX_ATTEMPTS, Delivery, drain, replay, retry_parked
+from core.engine.deliveries import CLAIM, DIED, LONGEST_CALL, MAX_ATTEMPTS, Delivery, drain, fan_out, replay, retry_parked
 from core.engine.events import append
 from core.errors import Missing
 from plugins.products.gotoassist import GoToAssist
 from puesto import hookimpl
 from puesto.testing.shop import INTERNAL
+from tests.core.racing import at_once
 
 
 class Ear:
@@ -156,6 +158,202 @@ def test_two_workers_at_once_deliver_each_once_and_in_order(open_shop, shop, ear
     for subject in ("ord_0", "ord_1", "ord_2", "ord_3"):
         numbers = [event.data["n"] for event in together if event.subject == subject]
         assert numbers == sorted(numbers)
+
+
+def test_workers_that_meet_deliver_all_but_what_failed_once_and_each_subject_in_order(open_shop, shop, ear, monkeypatch):
+    monkeypatch.setattr(machinery, "PAGE", 3)  # so that they meet often
+    ears, together = [ear, Ear(), Ear()], []
+    others = [open_shop(folder=shop.folder, plugins={"ear": each, "other": Ear()}, enabled=["ear", "other"]) for each in ears[1:]]
+    failing = set(range(3, 150, 17))
+    tell(shop, *[(f"ord_{n % 5}", n) for n in range(150)])
+
+    for trouble in (failing, set()):
+        for each in ears:
+            each.first = lambda event, trouble=trouble: (together.append(event), event.data["n"] in trouble and fail(event))
+        at_once(shop, [partial(later, of, timedelta(seconds=5)) for of in (shop, *others)])
+
+    times = Counter(event.data["n"] for event in together)
+    assert {n for n, heard in times.items() if heard > 1} <= failing
+    for subject in range(5):
+        numbers = [event.data["n"] for event in together if event.subject == f"ord_{subject}"]
+        assert list(dict.fromkeys(numbers)) == list(range(subject, 150, 5))
+    assert {delivery.status for delivery in deliveries(shop)} == {"done"}
+
+
+@pytest.mark.only_on("postgresql", reason="SQLite has no locks of rows")
+def test_what_follows_a_delivery_that_another_worker_is_about_to_take_is_left_to_it(open_shop, shop, ear):
+    elsewhere = open_shop(folder=shop.folder, plugins={"ear": ear, "other": Ear()}, enabled=["ear", "other"])
+    worker = threading.Thread(target=drain, args=[elsewhere.engine])
+    tell(shop, ("ord_1", 0), ("ord_2", 1), ("ord_1", 2))
+    fan_out(shop.engine)
+
+    with shop.engine.db.transaction():
+        shop.engine.db.lock(Delivery, deliveries(shop)[0].id)
+        worker.start()
+        assert ear.hears.acquire(timeout=30)
+        assert not ear.hears.acquire(timeout=0.2)
+        assert ear.notes == [("ord_2", 1)]
+    worker.join()
+
+    assert ear.notes[1:] == [("ord_1", 0), ("ord_1", 2)]
+
+
+# --- by the page
+
+
+@pytest.fixture
+def unhurried(monkeypatch):
+    """However slow the machine is, there is time for a whole page: the first is of 2, the second of 4."""
+    monkeypatch.setattr(machinery, "PAGE_SECONDS", 30)
+
+
+@pytest.fixture
+def power(monkeypatch):
+    """What cuts it: from then on nothing is written of what was called, as where the process is killed."""
+    write, off = machinery._write, threading.Event()
+
+    def cut(event=None):
+        off.set()
+        raise PowerCut
+
+    monkeypatch.setattr(machinery, "_write", lambda *given: cut() if off.is_set() else write(*given))
+    cut.back = off.clear
+    return cut
+
+
+def at(n, do):
+    return lambda event: do(event) if event.data["n"] == n else None
+
+
+def tries(shop):
+    """(status, attempts) of each of the ear's deliveries."""
+    return [(delivery.status, delivery.attempts) for delivery in deliveries(shop)]
+
+
+@pytest.mark.usefixtures("unhurried")
+def test_pages_grow_up_to_the_longest_while_there_is_time(shop, ear, monkeypatch):
+    monkeypatch.setattr(machinery, "PAGE", 5)
+    pages = []
+    ear.first = lambda event: pages.append(sum(delivery.claimed_until is not None for delivery in deliveries(shop)))
+    notes = [(f"ord_{n % 2}", n) for n in range(13)]
+    tell(shop, *notes)
+
+    drain(shop.engine)
+
+    assert pages == [2] * 2 + [4] * 4 + [5] * 5 + [2] * 2
+    assert (ear.notes, tries(shop)) == (notes, [("done", 1)] * 13)
+
+
+@pytest.mark.usefixtures("unhurried")
+def test_behind_one_that_fails_the_rest_of_its_subject_in_the_page_is_given_back_uncounted(shop, ear):
+    ear.first = at(3, fail)
+    tell(shop, ("ord_1", 0), ("ord_1", 1), ("ord_1", 2), ("ord_1", 3), ("ord_1", 4), ("ord_2", 5))
+
+    drain(shop.engine)
+
+    assert ear.notes == [("ord_1", 0), ("ord_1", 1), ("ord_1", 2), ("ord_2", 5)]
+    assert tries(shop) == [("done", 1)] * 3 + [("waiting", 1), ("waiting", 0), ("done", 1)]
+    assert {delivery.claimed_until for delivery in deliveries(shop)} == {None}
+    ear.first = lambda event: None
+    later(shop, timedelta(seconds=5))
+    assert ear.notes[4:] == [("ord_1", 3), ("ord_1", 4)]
+
+
+def test_a_call_that_hangs_keeps_nothing_of_its_page_but_its_own_subject(open_shop, shop, ear, monkeypatch):
+    monkeypatch.setattr(machinery, "PAGE_SECONDS", 0.1)
+    monkeypatch.setattr(machinery, "PATIENCE", 0.2)
+    second, entered, over = Ear(), threading.Event(), threading.Event()
+    elsewhere = open_shop(folder=shop.folder, plugins={"ear": second, "other": Ear()}, enabled=["ear", "other"])
+    ear.first = at(3, lambda event: entered.set() or over.wait(30))
+    tell(shop, ("ord_1", 0), ("ord_1", 1), ("ord_1", 2), ("ord_2", 3), ("ord_2", 4), ("ord_3", 5))
+
+    drain(shop.engine)
+    assert entered.wait(30)
+    while sum(delivery.claimed_until is not None for delivery in deliveries(shop)) > 1:
+        over.wait(0.01)
+    drain(elsewhere.engine)
+
+    assert (ear.notes, second.notes) == ([("ord_1", 0), ("ord_1", 1), ("ord_1", 2)], [("ord_3", 5)])
+    over.set()
+    wait_for_lanes()
+    assert ear.notes[3:] == [("ord_2", 3), ("ord_2", 4)]
+    assert tries(shop) == [("done", 1)] * 6
+
+
+@pytest.mark.usefixtures("unhurried")
+def test_no_call_is_begun_when_the_claim_of_its_page_is_old(shop, ear):
+    claims = []
+    ear.first = lambda event: (
+        claims.append(deliveries(shop)[event.data["n"]].claimed_until),
+        event.data["n"] == 3 and shop.clock.move_to(shop.clock.now() + CLAIM - LONGEST_CALL + timedelta(seconds=1)),
+    )
+    notes = [("ord_1", n) for n in range(6)]
+    tell(shop, *notes)
+
+    drain(shop.engine)
+
+    assert [claim == claims[3] for claim in claims] == [True, True, True, True, False, False]
+    assert (ear.notes, tries(shop)) == (notes, [("done", 1)] * 6)
+
+
+@pytest.mark.usefixtures("unhurried")
+def test_a_worker_that_was_taken_for_dead_in_the_middle_of_a_page_begins_none_of_the_rest(open_shop, shop, ear):
+    second = Ear()
+    elsewhere = open_shop(folder=shop.folder, plugins={"ear": second, "other": Ear()}, enabled=["ear", "other"])
+
+    def hang(event):
+        for of in (shop, elsewhere):
+            of.clock.move_to(of.clock.now() + CLAIM)
+        drain(elsewhere.engine)
+
+    ear.first = at(3, hang)
+    tell(shop, *[("ord_1", n) for n in range(6)])
+    drain(shop.engine)
+
+    assert ([n for _, n in ear.notes], [n for _, n in second.notes]) == ([0, 1, 2, 3], [2, 3, 4, 5])
+    assert tries(shop) == [("done", 1)] * 2 + [("done", 2)] + [("done", 1)] * 3
+
+
+def test_a_call_ends_before_the_claim_of_its_page(shop):
+    policies = shop.engine.plugins.policies.values()
+
+    assert max(policy.deadline for policy in policies if policy.failure == "retry") < LONGEST_CALL.seconds < CLAIM.seconds
+
+
+@pytest.mark.usefixtures("unhurried")
+@pytest.mark.parametrize(("page", "told_twice"), [(1, {0, 1}), (2, {2, 3, 4, 5}), (3, {6, 7, 8, 9})])
+def test_a_worker_that_dies_before_it_writes_repeats_its_page_and_no_more(shop, ear, power, monkeypatch, page, told_twice):
+    monkeypatch.setattr(machinery, "PAGE", 4)
+    ear.first = at(max(told_twice), lambda event: ear.heard.append(event) or power(event))
+    tell(shop, *[(f"ord_{n % 3}", n) for n in range(20)])
+    with pytest.raises(PowerCut):
+        drain(shop.engine)
+    power.back()
+    ear.first = lambda event: None
+
+    later(shop, CLAIM)
+
+    assert Counter(n for _, n in ear.notes) == {n: 1 + (n in told_twice) for n in range(20)}
+    for subject in ("ord_0", "ord_1", "ord_2"):
+        numbers = [n for of, n in ear.notes if of == subject and n not in told_twice]
+        assert numbers == sorted(numbers)
+    assert {status for status, _ in tries(shop)} == {"done"}
+
+
+@pytest.mark.usefixtures("unhurried")
+def test_what_kills_in_the_middle_of_a_page_is_parked_alone(shop, ear, power):
+    ear.first = at(3, power)
+    tell(shop, ("ord_1", 0), ("ord_1", 1), ("ord_2", 2), ("ord_3", 3), ("ord_4", 4), ("ord_3", 5), ("ord_5", 6))
+
+    for _ in range(MAX_ATTEMPTS + 1):
+        with pytest.raises(PowerCut):
+            later(shop, CLAIM)
+        power.back()
+        drain(shop.engine)  # the next worker, at once
+    later(shop, CLAIM)
+
+    assert [n for _, n in ear.notes] == [0, 1, 2, 6, 2, 4, 5]
+    assert tries(shop) == [("done", 1)] * 2 + [("done", 2), ("parked", MAX_ATTEMPTS)] + [("done", 1)] * 3
 
 
 # --- subscribers in trouble
