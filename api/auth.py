@@ -23,10 +23,10 @@ def identify_caller(asked: Asked) -> None:
     """
     if not asked.path.startswith(("/v1/", "/metrics")):
         return
-    header = "" if asked.signed_otherwise else asked.headers.get("Authorization", "")
+    header = "" if asked.signed_otherwise else asked.header("Authorization") or ""
     scheme, _, secret = header.partition(" ")
     shown = secret.strip() if scheme.lower() == "bearer" else ""  # which is the secret of nobody
-    asked.caller = identify(engine(), shown if header else None, asked.headers.get("Cart-Secret"), asked.beside)
+    asked.caller = identify(engine(), shown if header else None, asked.header("Cart-Secret"), asked.beside)
 
 
 def needs(scope: str | None = None, *, or_cart_secret: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -28,6 +28,8 @@ from core.engine.rows import Row
 KEY_HEADER = "Idempotency-Key"
 # What an answer depends on besides its address, and that it may be kept, but is asked for anew.
 SHARED = {"Vary": "Accept-Language, Authorization, Cart-Secret", "Cache-Control": "no-cache"}
+# What each request is asked for, by the names that WSGI has for it.
+ENVIRON = {name: f"HTTP_{name.upper().replace('-', '_')}" for name in ("X-Request-Id", "If-None-Match", "Authorization", "Cart-Secret")}
 LONGEST_VERSION = 18  # digits: what an integer of a database holds
 R = TypeVar("R", bound=Row)
 
@@ -46,6 +48,10 @@ class Asked(Request):
     beside: Beside | None = None
     # Whether the route reads body and headers as they are, since a signature on them is what its caller shows.
     signed_otherwise = False
+
+    def header(self, name: str) -> str | None:
+        """A header, None where there is none: `headers` raises and catches an error for that (PEP 3333 has the names)."""
+        return self.environ.get(ENVIRON[name])
 
 
 def asked() -> Asked:
@@ -259,7 +265,7 @@ def _tagged(response: Response, asked: Asked) -> dict[str, str]:
         content = fingerprint(response)
         etag = f"{version};{content}" if version else content
         tagged["ETag"] = f'"{etag}"'
-        if reading and "If-None-Match" in asked.headers and asked.if_none_match.contains_weak(etag):
+        if reading and asked.header("If-None-Match") and asked.if_none_match.contains_weak(etag):
             response.status_code = 304
     if response.status_code in (204, 304):
         response.set_data(b"")
@@ -296,7 +302,7 @@ def install(app: Flask, identify: Callable[[Asked], None]) -> None:
     @app.before_request
     def begin() -> None:
         this = asked()
-        this.id = request_id(this.headers.get("X-Request-Id", ""))
+        this.id = request_id(this.header("X-Request-Id") or "")
         _check_address(this)
         view = app.view_functions.get(this.endpoint or "")
         this.signed_otherwise = hasattr(view, "signed_otherwise")
@@ -311,7 +317,8 @@ def install(app: Flask, identify: Callable[[Asked], None]) -> None:
         headers = {"X-Request-Id": this.id}
         if not response.direct_passthrough:
             headers |= SHARED | _tagged(response, this)
-        response.headers.extend(headers)
+        for name, value in headers.items():
+            response.headers.add(name, value)
         return response
 
 
