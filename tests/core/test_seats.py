@@ -8,6 +8,9 @@ import pytest
 from core.access import INTERNAL, SCOPES, Caller, create_token, identify
 from core.accounts import User
 from core.cancellations import cancel
+from core.engine.database import MOST_VARIABLES
+from core.engine.gathering import in_parts
+from core.engine.values import new_id
 from core.errors import Missing, NoSeatLeft, PreconditionFailed, TransitionInvalid, Unauthorized
 from core.seats import (
     Entitlement,
@@ -16,8 +19,10 @@ from core.seats import (
     assigned_users,
     check_entitlement,
     release_seat,
+    release_seats,
     remove_user,
 )
+from core.subscriptions import Subscription
 from puesto import Plan, Price, Product, eur, hookimpl
 
 
@@ -267,3 +272,19 @@ def test_a_product_whose_plugin_is_gone_entitles_as_before(open_shop):
     without = open_shop(folder=shop.folder)
 
     assert entitlement(without, ana, "club") == Entitlement(True, "seat_assigned", "club-basic", (), subscription.id)
+
+
+@pytest.mark.slow
+def test_more_users_lose_their_seats_at_once_than_a_statement_has_places(shop):
+    many, now = MOST_VARIABLES + 1, shop.clock.now()
+    subscription = shop.buy("gotoassist-standard", seats=many)
+    same = {"account": subscription.account, "name": "Ana", "role": "member", "created_at": now}
+    rows = [User(id=new_id("usr"), email=f"{number}@acme.example", **same) for number in range(many)]
+    shop.engine.db.insert(*rows)
+    for part in in_parts(rows, 10_000):
+        assign_seats(shop.engine, subscription.id, INTERNAL, ids(part))
+
+    with shop.engine.db.transaction():
+        released = release_seats(shop.engine, shop.engine.db.lock(Subscription, subscription.id), ids(rows[1:]))
+
+    assert (released, assigned_users(shop.engine, subscription)) == (many - 1, [rows[0].id])
