@@ -60,7 +60,6 @@ class Database(ABC):
         self.writes = 0
         self._peewee = self._connect()
         self._open = _Open()
-        self._guard = _Guard(self._unless_away)
         self._statements: dict[tuple[Any, ...], statements.Statement] = {}
         self._composed: dict[Callable[..., Any], statements.Composed] = {}
         self._both: dict[tuple[Callable[..., Any], Callable[..., Any]], statements.Both] = {}
@@ -88,7 +87,7 @@ class Database(ABC):
         a place as the database does to find its row."""
 
     @abstractmethod
-    def array(self, values: Sequence[Any]) -> Any:
+    def _array(self, values: Sequence[Any]) -> Any:
         """Many values as one parameter."""
 
     @abstractmethod
@@ -293,7 +292,7 @@ class Database(ABC):
             query = statements.select(field, wanted, fixed, several=several)
             self._statements[shape] = (self._locked(query, skip=False) if hold else query).bind(self._peewee).sql()
         statement, parameters = self._statements[shape]
-        given = self.array([field.db_value(value) for value in values]) if several else field.db_value(values[0])
+        given = self._array([field.db_value(value) for value in values]) if several else field.db_value(values[0])
         with self.guarded():
             return statements.rows(field.model, self._run(statement, [given, *parameters[1:]]))
 
@@ -401,7 +400,7 @@ class Database(ABC):
 
     def guarded(self) -> AbstractContextManager[None]:
         """Raises DatabaseUnavailable for what peewee raises where the database is away."""
-        return self._guard
+        return _Guard(self._unless_away)
 
     def _unless_away(self, error: BaseException) -> None:
         if isinstance(error, STATEMENTS_FAULT) or not isinstance(error, self.away):
@@ -411,7 +410,7 @@ class Database(ABC):
 
 
 class _Guard(AbstractContextManager[None]):
-    """Shows what is raised within to a function, which may raise something else instead. One for all, since it remembers nothing."""
+    """Shows what is raised within to a function, which may raise something else instead. A generator would take three times as long."""
 
     def __init__(self, show: Callable[[BaseException], None]) -> None:
         self._show = show

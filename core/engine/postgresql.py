@@ -129,9 +129,9 @@ class Postgresql(Database):
         return locked
 
     def among(self, field: Any, values: Sequence[Any]) -> Any:
-        return field == peewee.SQL("ANY(%s)", [self.array(values)])
+        return field == peewee.SQL("ANY(%s)", [self._array(values)])
 
-    def array(self, values: Sequence[Any]) -> list[Any]:
+    def _array(self, values: Sequence[Any]) -> list[Any]:
         return list(values)
 
     def _insert(self, rows: Sequence[Any]) -> None:

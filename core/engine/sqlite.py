@@ -198,9 +198,9 @@ class Sqlite(Database):
         return query  # IMMEDIATE has locked everything already
 
     def among(self, field: Any, values: Sequence[Any]) -> Any:
-        return field.in_(peewee.SQL("(SELECT value FROM json_each(?))", [self.array(values)]))
+        return field.in_(peewee.SQL("(SELECT value FROM json_each(?))", [self._array(values)]))
 
-    def array(self, values: Sequence[Any]) -> str:
+    def _array(self, values: Sequence[Any]) -> str:
         return json.dumps(list(values))
 
     @contextmanager
