@@ -224,8 +224,11 @@ def _numbered(engine: Engine, net: int, tax: int) -> dict[str, Any]:
     """The columns that every new document has of itself."""
     today = day_in(engine.clock.now(), engine.settings["seller"]["time_zone"])
     kind = "credit_note" if net + tax < 0 else "invoice"
-    own = engine.settings["seller"]["series"]
-    series = "-".join(part for part in (own, "CN" if kind == "credit_note" else "", str(today.year)) if part)
+    own, year = engine.settings["seller"]["series"], str(today.year)
+    series = of_invoices = "-".join(filter(None, (own, year)))
+    if kind == "credit_note":
+        series = "-".join(filter(None, (own, "CN", year)))
+        _series(engine, of_invoices)  # of two who need both, neither waits for the other with one of them in hand
     sequence = _next_number(engine, series)
     return {
         "id": new_id("inv"),
@@ -242,14 +245,19 @@ def _numbered(engine: Engine, net: int, tax: int) -> dict[str, Any]:
 
 
 def _next_number(engine: Engine, series: str) -> int:
-    """The next number; the series' row stays locked until the transaction ends, so that nobody takes the same."""
+    row = _series(engine, series)
+    engine.db.update(row, last=row.last + 1)
+    return int(row.last)
+
+
+def _series(engine: Engine, series: str) -> InvoiceSeries:
+    """Its row, locked until the transaction ends, so that nobody takes the same number."""
     row = engine.db.lock(InvoiceSeries, series)
     if row is None:
         engine.db.execute(InvoiceSeries.insert(id=series, last=0).on_conflict_ignore().as_rowcount())  # type: ignore[arg-type]
         row = engine.db.lock(InvoiceSeries, series)
     assert row is not None
-    engine.db.update(row, last=row.last + 1)
-    return int(row.last)
+    return row
 
 
 def _line(invoice: Invoice, subscription: str, order_line: str, item: dict[str, Any]) -> InvoiceLine:

@@ -8,8 +8,8 @@ carries on, and what it had not come to.
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from functools import partial
 from typing import Any
@@ -20,6 +20,7 @@ from core.checkout import settle_together
 from core.engine.clock import FIRST_ZONE, day_in
 from core.engine.engine import Engine
 from core.engine.gathering import in_parts
+from core.engine.jobs import overlapped
 from core.engine.setbacks import attempt_together, resting
 from core.engine.values import new_id
 from core.hooks.payments import PaymentResult, ProviderTimeout, ProviderUnavailable
@@ -35,7 +36,7 @@ log = logging.getLogger("puesto.renewals")
 RENEWING = "renew_subscriptions"
 MOST_ROWS = 5_000  # subscriptions that are looked at in one go
 TOGETHER = 200  # accounts that are renewed in one go
-AT_ONCE = 8  # calls of providers that are under way together
+AT_ONCE = 8  # calls of providers that are under way together, for those that are renewed in one go
 Begin = Callable[[], Callable[[], PaymentResult]]
 ToPay = tuple[Payment, Begin]
 
@@ -68,14 +69,26 @@ def renew(engine: Engine, accounts: Sequence[str], until: date | None = None, te
 
     Whatever goes wrong with one is kept, and holds up no other. A provider that gives no answer is left alone for the rest of the run.
     """
-    renewed, silent = set[str](), set[str]()
-    for some in in_parts(accounts, TOGETHER):
-        going = list(some)
-        while going:
-            going = _renew_next(engine, going, until, silent)
-            renewed.update(going)
-        for _ in some:
-            tell()
+    renewed, silent, lanes = set[str](), set[str](), engine.db.writers
+    with ThreadPoolExecutor(lanes, thread_name_prefix="puesto-renewals") as pool:
+
+        def begin(some: Sequence[str]) -> Callable[[], set[str]]:
+            work = partial(_renew_all, engine, until, silent, some)
+            return pool.submit(work).result if lanes > 1 and len(accounts) > TOGETHER else work
+
+        for some, wait in overlapped(((some, begin(some)) for some in in_parts(accounts, TOGETHER)), lanes):
+            renewed |= wait()
+            for _ in some:
+                tell()
+    return renewed
+
+
+def _renew_all(engine: Engine, until: date | None, silent: set[str], accounts: Sequence[str]) -> set[str]:
+    """Day by day, until nothing more is due of any."""
+    renewed, going = set[str](), list(accounts)
+    while going:
+        going = _renew_next(engine, going, until, silent)
+        renewed.update(going)
     return renewed
 
 
@@ -200,25 +213,13 @@ def _charge(placed: Mapping[str, ToPay | None], silent: set[str]) -> dict[str, t
     """Second step: by account, what became of its payment, several of which are under way at a time. Left out is what its provider was
     not reached for: recovery begins it again, with the same key."""
     outcomes: dict[str, tuple[Payment, PaymentResult]] = {}
-    under_way: deque[tuple[str, Payment, Callable[[], PaymentResult]]] = deque()
-
-    def wait_for_first() -> None:
-        account, payment, wait = under_way.popleft()
+    begun = ((payment, begin()) for payment, begin in filter(None, placed.values()) if payment.provider not in silent)
+    for payment, wait in overlapped(begun, AT_ONCE):
         try:
-            outcomes[account] = payment, wait()
+            outcomes[payment.account] = payment, wait()
         except (ProviderTimeout, ProviderUnavailable) as error:
             log.warning("the rest of this run leaves %s alone: %s", payment.provider, error)
             silent.add(payment.provider)
-
-    for account, to_pay in placed.items():
-        if to_pay is None or to_pay[0].provider in silent:
-            continue
-        payment, begin = to_pay
-        under_way.append((account, payment, begin()))
-        if len(under_way) == AT_ONCE:
-            wait_for_first()
-    while under_way:
-        wait_for_first()
     return outcomes
 
 

@@ -65,6 +65,8 @@ class Database(ABC):
         self._both: dict[tuple[Callable[..., Any], Callable[..., Any]], statements.Both] = {}
 
     url: str
+    # How many transactions of a process gain from being under way at once, since one computes while another waits for the disk.
+    writers = 1
     # What is raised where it is away.
     away: tuple[type[Exception], ...] = (peewee.DatabaseError, peewee.InterfaceError)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from core.engine.queues import check_address, open_queue
 from core.errors import DatabaseUnavailable
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from core.engine.engine import Engine
 
 log = logging.getLogger("puesto.jobs")
+T = TypeVar("T")
 Work = Callable[["Engine"], object]
 # Doublings after which any pause has reached its longest; further ones would not fit a timedelta.
 MOST_DOUBLINGS = 30
@@ -29,6 +31,17 @@ def backoff(tries: int, first: timedelta, longest: timedelta) -> timedelta:
     so that what failed together does not come back together."""
     full = min(first * int(2 ** min(tries - 1, MOST_DOUBLINGS)), longest)
     return full * random.uniform(0.5, 1)
+
+
+def overlapped(begun: Iterable[T], most: int) -> Iterator[T]:
+    """What is begun, in its order, each when it is to be waited for: until then so many are under way, since `begun` begins each as it is
+    asked for the next."""
+    under_way: deque[T] = deque()
+    for each in begun:
+        under_way.append(each)
+        if len(under_way) == most:
+            yield under_way.popleft()
+    yield from under_way
 
 
 def explain(error: Exception) -> str:

@@ -98,6 +98,7 @@ class _Pool(PooledPsycopg3Database):  # type: ignore[misc]
 class Postgresql(Database):
     """postgresql://user:password@host/name, as libpq reads it. Rows are locked one by one, in READ COMMITTED transactions."""
 
+    writers = 2
     _peewee: _Pool
 
     def __init__(self, url: str) -> None:

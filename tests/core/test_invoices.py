@@ -3,16 +3,18 @@
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
+from threading import Event
 
 import peewee
 import pytest
 
 from core.access import INTERNAL, Caller
 from core.accounts import update_account
+from core.engine.values import new_id
 from core.errors import PaymentDeclined
-from core.invoices import Invoice, InvoiceLine, InvoiceSeries, invoice_document
+from core.invoices import Invoice, InvoiceLine, InvoiceSeries, Settlement, invoice_document, issue_credit_note, issue_invoice
 from core.subscriptions import Subscription
-from puesto import eur
+from puesto import Money, eur
 from puesto.testing.shop import Shop
 from tests.databases import UNIQUE
 
@@ -258,6 +260,41 @@ def test_eight_threads_that_buy_pay_and_fail_at_once_leave_no_gap(shop):
         by_series[invoice.series].append(invoice.sequence)
     assert {series: sorted(taken) for series, taken in by_series.items()} == {"2026": [*range(1, 17)], "CN-2026": [*range(1, 9)]}
     assert len(set(numbers(shop))) == 24
+
+
+@pytest.mark.only_on("postgresql", reason="SQLite has one writer at a time")
+def test_two_who_need_numbers_of_both_series_do_not_wait_for_each_other(shop):
+    shop.buy("gotoassist-standard")
+    [printed] = invoices(shop)
+    lines = [(line, line.net, line.tax) for line in shop.engine.db.having(InvoiceLine.invoice, printed.id)]
+    begun = {"invoice": Event(), "credit note": Event()}
+
+    def issue(kind):
+        if kind == "invoice":
+            nothing = Money(0, "EUR")
+            options = {
+                "currency": "EUR",
+                "locale": "en",
+                "due_on": None,
+                "purchase_order": None,
+                "settlement": Settlement("credit", nothing, nothing),
+            }
+            issue_invoice(shop.engine, shop.account, new_id("ord"), [], **options)
+        else:
+            issue_credit_note(shop.engine, printed, new_id("ref"), lines, "credit")
+
+    def issue_both(first, second):
+        with shop.engine.db.transaction():
+            issue(first)
+            begun[first].set()
+            begun[second].wait(0.5)  # in vain where the other one has to wait for this transaction
+            issue(second)
+        shop.engine.db.close()
+
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(issue_both, begun, reversed(begun)))
+
+    assert sorted(numbers(shop)) == ["2026-000001", "2026-000002", "2026-000003", "CN-2026-000001", "CN-2026-000002"]
 
 
 @pytest.mark.only_on("sqlite", reason="the trigger that plays a full disk is SQLite's")

@@ -307,6 +307,7 @@ def test_a_provider_that_gives_no_answer_is_left_alone_for_the_rest_of_the_run(s
 
     monkeypatch.setattr(core.renewals, "TOGETHER", 2)
     monkeypatch.setattr(core.renewals, "AT_ONCE", 1)
+    monkeypatch.setattr(shop.engine.db, "writers", 1)
     renew(shop.engine, due_accounts(shop.engine))
 
     assert (gateway(shop).calls, len(renewals(shop))) == (["initiate_payment"], 2)  # the third is not even ordered
@@ -314,6 +315,29 @@ def test_a_provider_that_gives_no_answer_is_left_alone_for_the_rest_of_the_run(s
     later(shop, minutes=1)
     shop.run()
     assert [order["status"] for order in renewals(shop)] == ["completed"] * 3
+
+
+@pytest.mark.only_on("postgresql", reason="SQLite has one writer at a time")
+def test_while_one_batch_waits_another_goes_on(shop, monkeypatch):
+    for _ in range(5):
+        buy(shop, account=shop.open_account())
+    two = Barrier(2)
+
+    def charge_when_another_batch_does(real, *arguments):
+        if len(charged(shop)) < 7:  # the fifth and last has nobody to wait for
+            two.wait(10)
+        return real(*arguments)
+
+    gateway(shop).instead["initiate_payment"] = charge_when_another_batch_does
+    shop.on("2026-04-01")
+    monkeypatch.setattr(core.renewals, "TOGETHER", 1)
+    told = []
+
+    renewed = renew(shop.engine, due_accounts(shop.engine), tell=lambda: told.append(1))
+
+    assert (len(renewed), len(told)) == (5, 5)
+    assert charged(shop) == [eur("72.60")] * 10
+    assert [order["status"] for order in renewals(shop)] == ["completed"] * 5
 
 
 def test_several_renewals_are_charged_at_a_time(shop):

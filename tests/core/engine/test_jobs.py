@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from core.engine.events import append
-from core.engine.jobs import backoff
+from core.engine.jobs import backoff, overlapped
 from core.errors import DatabaseUnavailable
 from puesto import hookimpl
 
@@ -51,6 +51,19 @@ def consuming(shop):
 def tell(shop, subject):
     with shop.engine.db.transaction():
         append(shop.engine, "order.completed", account="acc_1", subject=subject, data={})
+
+
+@pytest.mark.parametrize(
+    ("most", "done"),
+    [(1, "+0 -0 +1 -1 +2 -2"), (2, "+0 +1 -0 +2 -1 -2"), (3, "+0 +1 +2 -0 -1 -2"), (9, "+0 +1 +2 -0 -1 -2")],
+)
+def test_so_many_are_under_way_and_each_is_waited_for_in_its_order(most, done):
+    told = []
+
+    for number in overlapped((told.append(f"+{number}") or number for number in range(3)), most):
+        told.append(f"-{number}")
+
+    assert " ".join(told) == done
 
 
 @pytest.mark.parametrize(("tries", "full"), [(1, 5), (2, 10), (5, 80), (10, 600), (10_000, 600)])
