@@ -23,6 +23,7 @@ from core.engine.values import new_id, to_json
 from core.hooks.products import text
 from core.payments import FAILED, Payment
 from core.rules.money import Money
+from core.rules.periods import Period
 
 # What can follow each status.
 TRANSITIONS = {"open": ("paid", "void", "uncollectible"), "paid": ("open",), "uncollectible": ("paid", "void"), "void": ()}
@@ -352,32 +353,26 @@ def _charged_last(engine: Engine, note: Invoice, subscription: str) -> str | Non
 
 def invoice_document(engine: Engine, invoice: Invoice) -> dict[str, Any]:
     """The invoice as the API, events and messages show it."""
-    names = (
+    same = (
         "id", "account", "order", "kind", "number", "status", "currency", "seller", "buyer", "notes", "locale",
-        "purchase_order", "issued_on", "due_on", "settlement",
+        "purchase_order", "settlement", "credits",
     )  # fmt: skip
     amounts = {name: Money(getattr(invoice, name), invoice.currency) for name in ("net", "tax", "total")}
     payment = _payment_for(engine, invoice)
     paid, due = _paid_and_due(invoice, payment)
-    return dict(
-        to_json(
-            {
-                **{name: getattr(invoice, name) for name in names},
-                **amounts,
-                "paid": paid,
-                "due": due,
-                "payment_instructions": payment.instructions if payment and due else None,
-                "lines": [_line_document(line, invoice.currency) for line in lines_of_invoice(engine, invoice)],
-                "credits": invoice.credits,
-                "corrects": [_note_document(each) for each in corrected_by(engine, invoice)],
-                "credit_notes": [_note_document(note) for note in credit_notes_of(engine, invoice)],
-            }
-        )
-    )
+    return {
+        **{name: getattr(invoice, name) for name in same},
+        **to_json({"issued_on": invoice.issued_on, "due_on": invoice.due_on, **amounts, "paid": paid, "due": due}),
+        "payment_instructions": payment.instructions if payment and due else None,
+        "lines": [_line_document(line, invoice.currency) for line in lines_of_invoice(engine, invoice)],
+        "corrects": [_note_document(each) for each in corrected_by(engine, invoice)],
+        "credit_notes": [_note_document(note) for note in credit_notes_of(engine, invoice)],
+    }
 
 
 def _note_document(note: Invoice) -> dict[str, Any]:
-    return {"id": note.id, "number": note.number, "issued_on": note.issued_on, "total": Money(note.total, note.currency)}
+    dated: dict[str, Any] = to_json({"issued_on": note.issued_on, "total": Money(note.total, note.currency)})
+    return {"id": note.id, "number": note.number, **dated}
 
 
 def _payment_for(engine: Engine, invoice: Invoice) -> Payment | None:
@@ -402,7 +397,9 @@ def _paid_and_due(invoice: Invoice, payment: Payment | None) -> tuple[Money, Mon
 
 def _line_document(line: InvoiceLine, currency: str) -> dict[str, Any]:
     names = ("kind", "description", "seats", "subscription", "rate", "category", "interval", "prices", "explanation")
-    same = {name: getattr(line, name) for name in names}
-    period = {"start": line.period_start, "end": line.period_end}
     amounts = {"net": line.net, "tax": line.tax, "total": line.net + line.tax, "discount": line.discount or 0}
-    return {**same, "period": period, **{name: Money(amount, currency) for name, amount in amounts.items()}}
+    return {
+        **{name: getattr(line, name) for name in names},
+        "period": to_json(Period(line.period_start, line.period_end)),
+        **{name: to_json(Money(amount, currency)) for name, amount in amounts.items()},
+    }

@@ -197,7 +197,7 @@ def quote_line(draft: Draft, taxes: dict[str, LineTax], locale: str) -> QuoteLin
     }
     shown = to_json(document)
     fulfilment = _fulfilment(draft, kept(now), next_amount.amount if next_amount is not None else None, put_off)
-    return QuoteLine(shown, net, tax, to_json(fulfilment), tuple(to_json(items)), draft.terms.needs_method)
+    return QuoteLine(shown, net, tax, fulfilment, tuple(to_json(items)), draft.terms.needs_method)
 
 
 def _taken_off(draft: Draft, line: Line) -> Money:
@@ -271,16 +271,18 @@ def _explain(draft: Draft, items: Sequence[dict[str, Any]]) -> list[Any]:
 
 
 def _fulfilment(draft: Draft, tax: dict[str, Any], next_amount: int | None, put_off: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What an order does with the line, as JSON."""
     terms, subscription, billing = draft.terms, draft.subscription, draft.billing
     if subscription is None:
         return {"action": "start", "columns": {**_sold(terms), "tax": tax, "next_charge": next_amount, **_running(draft)}}
     if draft.line.mode == FINAL:
         return {"action": "collect"}
-    change = {"changed": terms.changed, "release": draft.line.release or []}
+    change = {"changed": terms.changed, "release": list(draft.line.release or ())}
     if billing is not None and billing.waits:
-        when = {"effective_on": billing.effective_on, "policy": terms.policy, "next_charge": next_amount}
+        when = {"effective_on": to_json(billing.effective_on), "policy": to_json(terms.policy), "next_charge": next_amount}
         return {"action": "schedule", **change, **when}
-    columns = {**_sold(terms), "tax": tax, "next_charge": next_amount, "put_off": put_off or None, **(_running(draft) if billing else {})}
+    running = _running(draft) if billing else {}
+    columns = {**_sold(terms), "tax": tax, "next_charge": next_amount, "put_off": to_json(put_off) or None, **running}
     before = {name: getattr(subscription, name) for name in CHANGEABLE}
     starts = subscription.trial_end is not None and not terms.trial
     done = {"columns": columns, "before": before, "starts": starts, "renews": draft.line.mode == RENEWAL, "held_back": terms.held_back}
@@ -290,9 +292,9 @@ def _fulfilment(draft: Draft, tax: dict[str, Any], next_amount: int | None, put_
 def _running(draft: Draft) -> dict[str, Any]:
     """What a subscription keeps of the period that runs."""
     term = draft.billing.life.term if draft.billing else None
-    columns = {"period_start": draft.period.start, "period_end": draft.period.end}
+    columns = {"period_start": draft.period.start.isoformat(), "period_end": draft.period.end.isoformat()}
     if term is None:
-        return {**columns, "status": "trialing", "trial_end": draft.period.end, "term_amount": 0, "anchor_day": draft.period.end.day}
+        return {**columns, "status": "trialing", "trial_end": columns["period_end"], "term_amount": 0, "anchor_day": draft.period.end.day}
     return {**columns, "status": "active", "trial_end": None, "term_amount": term.full_amount.amount, "anchor_day": term.anchor_day}
 
 
@@ -309,5 +311,5 @@ def _sold(terms: Terms) -> dict[str, Any]:
         "seats": terms.seats,
         "currency": terms.price.currency,
         "price": price_document(terms.price),
-        "discount": terms.discount,
+        "discount": to_json(terms.discount),
     }
