@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask
+from flask import Flask, Request
 
 from api import (
     accounts,
@@ -33,6 +33,7 @@ from core.worker import equip
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
+    from werkzeug.routing import MapAdapter
 
 LARGEST_BODY = 1_000_000  # bytes
 RESOURCES = (catalog, accounts, carts, orders, subscriptions, changes, arrears, invoices, payment_webhooks, operations, metrics, problems)
@@ -46,6 +47,13 @@ class App(Flask):
     def wsgi_app(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         answer = answer_kept(self.extensions.get(KEPT, {}), environ, start_response)
         return super().wsgi_app(environ, start_response) if answer is None else answer
+
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        """What finds the route: for an app that answers on any host, which Flask looks for twice and then takes apart."""
+        if request is None:
+            return None
+        at = {"script_name": request.root_path, "path_info": request.path, "query_args": request.environ.get("QUERY_STRING")}
+        return self.url_map.bind(request.host, url_scheme=request.scheme, default_method=request.method, **at)
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         return func

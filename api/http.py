@@ -115,7 +115,7 @@ class Blueprint(SmorestBlueprint):
                     return answered
                 document, code, headers = answered if type(answered) is tuple else (answered, status, None)
                 shown = rendering.dump(document) if isinstance(rendering, Schema) else document
-                return Response(orjson.dumps(shown), code, headers, mimetype="application/json")
+                return Response(orjson.dumps(shown), code, headers, content_type="application/json")
 
             wrapper._apidoc = describe(view)._apidoc  # type: ignore[attr-defined]
             return wrapper
