@@ -117,8 +117,6 @@ def insert(rows: Sequence[Any], parameter: str) -> Statement:
     return begin + ", ".join([places] * len(rows)), values
 
 
-
-
 def update(model: Any, key: object, changes: dict[str, Any], parameter: str) -> Statement:
     """The update of the row with that key."""
     names = tuple(changes)
