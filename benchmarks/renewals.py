@@ -24,7 +24,7 @@ from benchmarks.floor.renewals import Pattern, Renewals, connect
 from benchmarks.lives import START, open_at, subscribe
 from benchmarks.shops import DATABASES, MadeShop, databases
 from benchmarks.tables import table
-from core.engine.memory import keep_for_good
+from core.engine.memory import collect_by_the_batch, keep_for_good
 from core.renewals import due_accounts, renew
 from core.worker import equip
 
@@ -52,6 +52,7 @@ def puesto(database: str, data: str, month: int) -> int:
     engine = open_at(database, data, day_of(month))
     equip(engine)
     keep_for_good()
+    collect_by_the_batch()
     renewed = 0
     while accounts := due_accounts(engine):
         renewed += len(renew(engine, accounts))

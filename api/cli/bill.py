@@ -13,7 +13,7 @@ from api.cli.output import Failure
 from api.cli.shop import open_shop
 from core.cancellations import end_due
 from core.engine.engine import Engine
-from core.engine.memory import keep_for_good
+from core.engine.memory import collect_by_the_batch, keep_for_good
 from core.past_due import count_past_due, end_past_due, retry_past_due
 from core.renewals import due_accounts, renew
 
@@ -32,6 +32,7 @@ def bill(day: datetime | None, past_due: bool) -> None:
     """
     with open_shop() as engine:
         keep_for_good()
+        collect_by_the_batch()
         until = day.date() if day else None
         billed = _reach(engine, until)
         if past_due:
