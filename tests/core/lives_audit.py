@@ -163,8 +163,11 @@ def given_back(world: World) -> None:
     calendars = _calendars(world)
     for each in world.subscriptions:
         if each.status == "cancelled" and (each.unused or {}).get("policy") in ("credit", "refund") and not goodwill:
-            paid = [span for span in _covered(calendars[each.id].spans) if span[2]]
-            left = max((each.period_end - paid[-1][1]).days, 0) if paid else 0
+            spans = calendars[each.id].spans
+            paid = [end for _, end, count in _covered(spans) if count]
+            # Where none is left, what was given back begins with the first day.
+            until = paid[-1] if paid else min((start for start, _, _ in spans), default=each.period_end)
+            left = max((each.period_end - until).days, 0)
             today = each.paused_on or day_in(each.cancelled_at, _zones(world)[each.account])
             share = Fraction(
                 each.term_amount * (each.period_end - max(today, each.period_start)).days, (each.period_end - each.period_start).days

@@ -218,6 +218,16 @@ def test_the_books_of_a_life_with_a_bit_of_everything_are_right(open_world):
     life.teardown()
 
 
+def test_the_books_of_a_life_that_ends_on_its_first_day_are_right(open_world):
+    """Of which everything is given back, so that no day of it is paid for."""
+    life = type("Life", (Lives,), {"open_world": staticmethod(open_world)})()
+    life.begin(place=("ES", "Pacific/Niue"), other=("US", "America/Santiago"), plan="chat-one", seats=4, every="year")
+    life.cancel_now(number=0, unused="refund", days=0, dies=None)
+
+    assert sorted(document[2] for document in documents(life.world)) == ["credit_note", "invoice"]
+    life.teardown()
+
+
 @pytest.mark.timeout(300)
 def test_the_books_of_random_lives_are_right(open_world):
     live(open_world, 3, 5)
