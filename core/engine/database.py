@@ -25,8 +25,6 @@ R = TypeVar("R", bound=Row)
 Question = tuple[Callable[..., Any], *tuple[str, ...]]
 # What every build of SQLite takes in one statement (https://www.sqlite.org/limits.html, SQLITE_MAX_VARIABLE_NUMBER).
 MOST_VARIABLES = 32_766
-# Rows that are asked for in one statement.
-MOST_AT_ONCE = 256
 # What peewee raises for a statement, on a database that is there.
 STATEMENTS_FAULT = (peewee.IntegrityError, peewee.DataError, peewee.ProgrammingError, peewee.NotSupportedError)
 log = logging.getLogger("puesto.database")
@@ -186,10 +184,10 @@ class Database(ABC):
     def all(self, query: peewee.ModelSelect[R]) -> list[R]:
         """Every row of a select, in its order."""
         self._write_out()
+        if statements.selects_rows(query):
+            return statements.rows(query.model, self._found(*query.bind(self._peewee).sql()))
         with self.guarded():
-            if not statements.selects_rows(query):
-                return list(query.execute(self._peewee))
-            return statements.rows(query.model, self._run(*query.bind(self._peewee).sql()))
+            return list(query.execute(self._peewee))
 
     def first(self, query: peewee.ModelSelect[R]) -> R | None:
         """The first row of a select, or None."""
@@ -201,6 +199,7 @@ class Database(ABC):
 
         compose: a function of a module, which makes the select of texts that stand in it as values.
         """
+        self._write_out()
         composed = self._composed_of(compose, len(values))
         return composed.rows(self._found(composed.statement, composed.filled(values)))
 
@@ -210,17 +209,13 @@ class Database(ABC):
         if (one, other) not in self._both:
             self._both[one, other] = statements.Both(self._composed_of(one, len(values)), self._composed_of(other, len(others)))
         both = self._both[one, other]
+        self._write_out()
         return both.rows(self._found(both.statement, both.filled(values, others)))
 
     def _composed_of(self, compose: Callable[..., Any], places: int) -> statements.Composed:
         if compose not in self._composed:
             self._composed[compose] = statements.compose(compose, places, self._peewee)
         return self._composed[compose]
-
-    def _found(self, statement: str, values: list[Any]) -> list[Any]:
-        self._write_out()
-        with self.guarded():
-            return self._run(statement, values).fetchall()  # type: ignore[no-any-return]
 
     def scalar(self, query: peewee.ModelSelect[R]) -> Any:
         """The first column of the first row."""
@@ -276,8 +271,7 @@ class Database(ABC):
     def foresee(self, field: Any, values: Iterable[Any], *, hold: bool = False, **fixed: Any) -> list[Any]:
         """Read at once what will be asked for with `get`, `lock` or `having`, one by one, in a transaction that is `gathered`."""
         wanted = tuple(sorted(set(values)))
-        parts = in_parts(wanted, MOST_AT_ONCE)
-        return [row for part in parts for row in self._gather(field, part, fixed, hold=hold)]
+        return self._gather(field, wanted, fixed, hold=hold) if wanted else []
 
     def _gather(self, field: Any, values: Sequence[Any], fixed: dict[str, Any], *, hold: bool) -> list[Any]:
         assert self._gathering is not None, "rows are foreseen in a transaction that is gathered"
@@ -295,8 +289,7 @@ class Database(ABC):
             self._statements[shape] = (self._locked(query, skip=False) if hold else query).bind(self._peewee).sql()
         statement, parameters = self._statements[shape]
         given = self._array([field.db_value(value) for value in values]) if several else field.db_value(values[0])
-        with self.guarded():
-            return statements.rows(field.model, self._run(statement, [given, *parameters[1:]]))
+        return statements.rows(field.model, self._found(statement, [given, *parameters[1:]]))
 
     def _need_transaction(self) -> None:
         if not self.in_transaction():
@@ -375,6 +368,10 @@ class Database(ABC):
         """Of a row that has changed: another object of it that was locked does not know of the change."""
         if self._open.held.get((type(row), row._pk)) is not row:
             self._open.held.pop((type(row), row._pk), None)
+
+    def _found(self, statement: str, values: list[Any]) -> list[Any]:
+        with self.guarded():
+            return self._run(statement, values).fetchall()  # type: ignore[no-any-return]
 
     def _run(self, statement: str, values: list[Any]) -> Any:
         """The cursor of a statement that was composed before."""

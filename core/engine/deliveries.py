@@ -229,9 +229,9 @@ def _in_order(engine: Engine, plugin: str, due: Sequence[Delivery]) -> list[Deli
     elsewhere = Delivery.select(Delivery.subject, peewee.fn.MIN(Delivery.event).alias("event")).where(
         WAITING
         & (Delivery.plugin == plugin)
-        & Delivery.subject.in_({delivery.subject for delivery in due})
+        & engine.db.among(Delivery.subject, list({delivery.subject for delivery in due}))
         & (Delivery.event < max(delivery.event for delivery in due))
-        & Delivery.id.not_in([delivery.id for delivery in due])
+        & ~engine.db.among(Delivery.id, [delivery.id for delivery in due])
     )
     first = {row.subject: row.event for row in engine.db.all(elsewhere.group_by(Delivery.subject))}
     return sorted((each for each in due if each.event <= first.get(each.subject, each.event)), key=lambda each: each.event)

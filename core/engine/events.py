@@ -73,7 +73,7 @@ def enter_feed(engine: Engine, batch: int) -> list[EventRow]:
     if fresh:
         places = [(event.sequence, place) for place, event in enumerate(fresh, feed.position + 1)]
         placed = EventRow.update(position=peewee.Case(EventRow.sequence, places))
-        engine.db.execute(placed.where(EventRow.sequence.in_([sequence for sequence, _ in places])))
+        engine.db.execute(placed.where(engine.db.among(EventRow.sequence, [event.sequence for event in fresh])))
         engine.db.update(feed, position=feed.position + len(fresh))
     return fresh
 

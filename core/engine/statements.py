@@ -89,11 +89,11 @@ def selects_rows(query: Any) -> bool:
     return len(selected) == len(fields) and all(map(is_, selected, fields))
 
 
-def rows(model: Any, cursor: Any) -> list[Any]:
-    """What a select of all columns of a model has found."""
+def rows(model: Any, found: Sequence[Sequence[Any]]) -> list[Any]:
+    """What a select of all columns of a model has found, as its rows."""
     names, convert = _reading(model)
     made = []
-    for values in cursor.fetchall():
+    for values in found:
         row = model.__new__(model)
         columns = vars(row)
         columns.update(zip(names, values, strict=True))
@@ -150,28 +150,32 @@ def _names(rows: Sequence[Any]) -> tuple[str, ...]:
 
 @cache
 def _insert(model: Any, names: tuple[str, ...], parameter: str) -> tuple[str, str]:
-    columns = ", ".join(f'"{model._meta.fields[name].column_name}"' for name in names)
+    columns = ", ".join(_columns(model, names))
     return f'INSERT INTO "{model._meta.table_name}" ({columns}) VALUES ', f"({', '.join([parameter] * len(names))})"
 
 
 @cache
 def _update(model: Any, names: tuple[str, ...], parameter: str) -> str:
-    changes = ", ".join(f'"{model._meta.fields[name].column_name}" = {parameter}' for name in names)
+    changes = ", ".join(f"{column} = {parameter}" for column in _columns(model, names))
     return f'UPDATE "{model._meta.table_name}" SET {changes} WHERE "{model._meta.primary_key.column_name}" = {parameter}'
 
 
 @cache
 def _insert_recordset(model: Any, names: tuple[str, ...]) -> str:
-    table, columns = model._meta.table_name, ", ".join(f'"{model._meta.fields[name].column_name}"' for name in names)
+    table, columns = model._meta.table_name, ", ".join(_columns(model, names))
     return f'INSERT INTO "{table}" ({columns}) SELECT {columns} FROM json_populate_recordset(NULL::"{table}", %s)'
 
 
 @cache
 def _update_recordset(model: Any, names: tuple[str, ...]) -> str:
     table, key = model._meta.table_name, model._meta.primary_key.column_name
-    changes = ", ".join(f'"{column}" = changed."{column}"' for column in (model._meta.fields[name].column_name for name in names))
+    changes = ", ".join(f"{column} = changed.{column}" for column in _columns(model, names))
     changed = f'json_populate_recordset(NULL::"{table}", %s) AS changed'
     return f'UPDATE "{table}" SET {changes} FROM {changed} WHERE "{table}"."{key}" = changed."{key}"'
+
+
+def _columns(model: Any, names: tuple[str, ...]) -> list[str]:
+    return [f'"{model._meta.fields[name].column_name}"' for name in names]
 
 
 @cache

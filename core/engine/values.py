@@ -48,7 +48,7 @@ def _set(value: Iterable[Any]) -> list[Any]:
     return sorted(map(to_json, value))  # alike in every process, since documents are sealed by their hash
 
 
-_WRITERS: tuple[tuple[tuple[type, ...], Callable[[Any], Any]], ...] = (
+_FORMS: tuple[tuple[tuple[type, ...], Callable[[Any], Any]], ...] = (
     ((str, int), lambda value: value),
     ((Money,), lambda money: {"amount": money.amount, "currency": money.currency}),
     ((Period,), lambda period: {"start": period.start.isoformat(), "end": period.end.isoformat()}),
@@ -65,7 +65,7 @@ class _Writer(dict[type, Callable[[Any], Any]]):
     """By class, what writes its values; found when one is first met."""
 
     def __missing__(self, kind: type) -> Callable[[Any], Any]:
-        self[kind] = found = next((write for kinds, write in _WRITERS if issubclass(kind, kinds)), None) or _of_dataclass(kind)
+        self[kind] = found = next((write for kinds, write in _FORMS if issubclass(kind, kinds)), None) or _of_dataclass(kind)
         return found
 
 
