@@ -1,7 +1,7 @@
 """What plugin authors import, and nothing else: the surface with a compatibility promise."""
 
+from core.engine.plugin_loading import PluginContext
 from core.engine.plugin_rows import PluginDatabase
-from core.engine.plugins import PluginContext
 from core.engine.rows import DayField, InstantField, JsonField, Row, refers_to
 from core.engine.settings import Secret, SecretField
 from core.engine.sqlite import WriterQueue

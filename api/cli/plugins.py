@@ -8,7 +8,7 @@ import click
 
 from api.cli.output import show_table
 from core.engine.engine import inspect_plugins
-from core.engine.plugins import PluginInfo
+from core.engine.plugin_loading import PluginInfo
 from core.engine.settings import load_settings
 
 

@@ -13,12 +13,9 @@ import peewee
 from core.engine.clock import Clock, SystemClock, TestClock
 from core.engine.database import Database
 from core.engine.jobs import Jobs
-from core.engine.plugin_rows import PluginDatabase
-from core.engine.plugins import (
-    AskHooks,
+from core.engine.plugin_loading import (
     FoundPlugin,
     PluginInfo,
-    Plugins,
     Report,
     build_plugin,
     choose_plugins,
@@ -26,6 +23,8 @@ from core.engine.plugins import (
     find_plugins,
     misnamed_plugins,
 )
+from core.engine.plugin_rows import PluginDatabase
+from core.engine.plugins import AskHooks, Plugins
 from core.engine.registry import Registry, collect_products, collect_providers, offered_providers
 from core.engine.rows import Row
 from core.engine.settings import load_settings

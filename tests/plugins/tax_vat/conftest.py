@@ -3,7 +3,8 @@ from datetime import UTC, datetime
 import pytest
 
 from core.engine.clock import TestClock
-from core.engine.plugins import AskHooks, PluginContext, Plugins
+from core.engine.plugin_loading import PluginContext
+from core.engine.plugins import AskHooks, Plugins
 from plugins.tax_vat import rates
 from plugins.tax_vat.simulated_registry import SimulatedRegistry
 from plugins.tax_vat.vat import Vat
