@@ -8,6 +8,7 @@ from marshmallow import Schema, fields, validate
 
 from api.auth import needs
 from api.http import Blueprint, caller, engine, guarded, keyed, keyed_request, replayable, store_once, tag
+from api.languages import told
 from api.orders import OrderOut
 from api.schemas import ID, INTERVALS, Answer, Choice, Instant, QuoteOut, WarningOut
 from core import carts
@@ -224,7 +225,7 @@ def merge_carts(body, cart_id):
 @blueprint.response(200, QuoteOut)
 def get_quote(cart_id):
     """The review: what ordering this cart costs now, line by line, and why."""
-    return quote_document(quote_cart(engine(), cart_id, caller()))
+    return told(quote_document(quote_cart(engine(), cart_id, caller())))
 
 
 @blueprint.post("/<cart_id>/checkout")
@@ -261,4 +262,4 @@ def _line(body: dict[str, Any]) -> carts.LineInput:
 
 def _shown(cart: carts.Cart, status: int = 200) -> tuple[dict[str, Any], int, dict[str, str]]:
     location = {"Location": f"/v1/carts/{cart.id}"} if status == 201 else {}
-    return carts.cart_document(engine(), cart), status, {**location, **tag(cart.version)}
+    return told(carts.cart_document(engine(), cart)), status, {**location, **tag(cart.version)}

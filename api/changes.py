@@ -8,6 +8,7 @@ from marshmallow import Schema, fields, validate
 
 from api.auth import needs
 from api.http import Blueprint, caller, engine, guarded, keyed, keyed_request, replayable
+from api.languages import told
 from api.orders import OrderOut
 from api.schemas import ID, INTERVALS, QuoteOut
 from api.subscriptions import SubscriptionOut, shown
@@ -50,7 +51,7 @@ class NewChange(ChangeIn):
 @keyed()
 def preview_change(body, subscription_id):
     """What a change would cost now, and what follows. Nothing is changed."""
-    return quote_document(changes.preview_change(engine(), subscription_id, caller(), _change(body)))
+    return told(quote_document(changes.preview_change(engine(), subscription_id, caller(), _change(body))))
 
 
 @blueprint.post("/<subscription_id>/changes")

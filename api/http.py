@@ -100,12 +100,12 @@ class Blueprint(SmorestBlueprint):
         return decorate
 
     def response(self, status: int, schema: Any = None, **options: Any) -> Any:
-        """Answer with what the schema makes of what the view returns, a tuple of document, status and headers or the first of them.
+        """Answer with what the view returns, a tuple of document, status and headers or the first of them. The schema describes it: a
+        document has its form already, and is sent as it is.
 
         A view that returns a response has made its answer itself. Options as of flask-smorest.
         """
-        rendering = schema() if isinstance(schema, type) else schema
-        describe = super().response(status, rendering, **options)
+        describe = super().response(status, schema, **options)
 
         def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
             @wraps(view)
@@ -114,8 +114,7 @@ class Blueprint(SmorestBlueprint):
                 if isinstance(answered, Response):
                     return answered
                 document, code, headers = answered if type(answered) is tuple else (answered, status, None)
-                shown = rendering.dump(document) if isinstance(rendering, Schema) else document
-                return Response(orjson.dumps(shown), code, headers, content_type="application/json")
+                return Response(orjson.dumps(document), code, headers, content_type="application/json")
 
             wrapper._apidoc = describe(view)._apidoc  # type: ignore[attr-defined]
             return wrapper

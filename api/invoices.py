@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from typing import Any
 
 from flask import Response
 from marshmallow import Schema, fields, validate
@@ -148,6 +148,10 @@ class InvoiceOut(Answer):
     credit_notes = fields.List(fields.Nested(DocumentOut), required=True)
 
 
+# An invoice knows more of its seller than its reader is told.
+SHOWN = InvoiceOut()
+
+
 class GivenUp(Schema):
     """Body of POST /v1/invoices/{invoice}/void and /uncollectible: why, for the seller's own books."""
 
@@ -160,7 +164,7 @@ class GivenUp(Schema):
 @blueprint.response(200, paged(InvoiceOut))
 def list_invoices(query):
     """List invoices and credit notes, the newest first."""
-    return listed(invoices.Invoice, query, partial(invoices.invoice_document, engine()))
+    return listed(invoices.Invoice, query, _shown)
 
 
 @blueprint.get("/<invoice_id>")
@@ -168,7 +172,7 @@ def list_invoices(query):
 @blueprint.response(200, InvoiceOut)
 def get_invoice(invoice_id):
     """Read an invoice or credit note."""
-    return invoices.invoice_document(engine(), find(engine(), invoices.Invoice, invoice_id, caller()))
+    return _shown(find(engine(), invoices.Invoice, invoice_id, caller()))
 
 
 @blueprint.get("/<invoice_id>.pdf")
@@ -195,7 +199,7 @@ def void_invoice(body, invoice_id):
     A credit note corrects it. What was sold goes on: cancel the subscription to end it. Until the provider has answered it stays `open`.
     """
     answer = write_offs.void_invoice(engine(), invoice_id, caller(), reason=body["reason"], request=keyed_request())
-    return replayable(answer, answer.body, 200)
+    return replayable(answer, SHOWN.dump(answer.body), 200)
 
 
 @blueprint.post("/<invoice_id>/uncollectible")
@@ -208,4 +212,8 @@ def write_off_invoice(body, invoice_id):
 
     It goes on being owed: money that comes in all the same makes it paid.
     """
-    return write_offs.write_off_invoice(engine(), invoice_id, caller(), reason=body["reason"])
+    return SHOWN.dump(write_offs.write_off_invoice(engine(), invoice_id, caller(), reason=body["reason"]))
+
+
+def _shown(invoice: invoices.Invoice) -> Any:
+    return SHOWN.dump(invoices.invoice_document(engine(), invoice))

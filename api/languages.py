@@ -6,6 +6,7 @@ import re
 from functools import cache
 from pathlib import Path
 from string import Formatter
+from typing import Any
 
 from babel.messages.pofile import read_po
 from flask import has_request_context, request
@@ -56,6 +57,15 @@ def translate(message: Message) -> str:
     if "kind" in params:
         params = {**params, "kind": catalog(chosen, "kind").get(params["kind"], params["kind"])}
     return str(Message(template, params))
+
+
+def told(document: dict[str, Any]) -> dict[str, Any]:
+    """A cart or quote as its reader gets it: with its warnings in their language."""
+    return {**document, "warnings": [_told(**warning) for warning in document["warnings"]]}
+
+
+def _told(code: str, pointer: str, message: dict[str, Any]) -> dict[str, str]:
+    return {"code": code, "pointer": pointer, "detail": translate(Message(**message))}
 
 
 def translate_sentence(sentence: str) -> str:

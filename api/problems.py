@@ -14,7 +14,7 @@ from marshmallow import Schema, fields, validate
 from werkzeug.exceptions import HTTPException
 
 from api.http import Blueprint, asked, page_of
-from api.languages import translate, translate_sentence
+from api.languages import told, translate, translate_sentence
 from api.schemas import ActionOut, Answer, MoneyOut, QuoteOut, Representative
 from core import errors
 
@@ -163,7 +163,8 @@ def problem(
 def from_error(error: errors.PuestoError) -> Response:
     kind = type(error)
     status = _status(kind)
-    members = _members(kind).dump(error.extra)
+    extra = {**error.extra, "quote": told(error.extra["quote"])} if "quote" in error.extra else error.extra
+    members = _members(kind).dump(extra)
     if error.errors:
         members["errors"] = [{"pointer": e.pointer, "detail": translate(e.message)} for e in error.errors]
     headers = {}

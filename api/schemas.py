@@ -7,9 +7,7 @@ from typing import Any
 from babel.numbers import is_currency
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
-from api.languages import translate
 from core.carts import MODES
-from core.errors import Message
 from core.quote_lines import FINAL, RENEWAL
 
 INTERVALS = ("month", "year")
@@ -19,7 +17,7 @@ NAME = validate.Length(1, 200)
 
 
 class Answer(Schema):
-    """What is sent out. It may gain members: whoever reads it passes over those that they don't know."""
+    """What is sent out, as a view returns it. It may gain members: whoever reads it passes over those that they don't know."""
 
     class Meta:
         unknown = EXCLUDE
@@ -132,7 +130,7 @@ class WarningOut(Answer):
 
     code = fields.String(required=True)
     pointer = fields.String(required=True)
-    detail = fields.Function(lambda warning: translate(Message(**warning["message"])), required=True, metadata={"type": "string"})
+    detail = fields.String(required=True)
 
 
 class ActionOut(Answer):

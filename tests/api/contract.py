@@ -75,7 +75,14 @@ class Contract:
         return operation.spec["responses"].get(str(status), self.error)
 
     def _make_validator(self, reference: str) -> jsonschema_rs.Validator:
-        return jsonschema_rs.Draft202012Validator({"$ref": reference, "components": self.document["components"]}, validate_formats=True)
+        components = self.document["components"]
+        components = {**components, "schemas": {name: _closed(schema) for name, schema in components["schemas"].items()}}
+        return jsonschema_rs.Draft202012Validator({"$ref": reference, "components": components}, validate_formats=True)
+
+
+def _closed(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of an answer without members that it does not describe: it may gain some, but nothing is told by accident."""
+    return {"additionalProperties": False, **schema} if "properties" in schema else schema
 
 
 @cache
