@@ -175,8 +175,12 @@ def open_world(tmp_path, new_shop):
     return make
 
 
+def lives_in(open_world):
+    return type("Lives", (Lives,), {"open_world": staticmethod(open_world)})
+
+
 def live(open_world, examples, steps):
-    machine = type("Lives", (Lives,), {"open_world": staticmethod(open_world)})
+    machine = lives_in(open_world)
     if "PUESTO_TEST_SEED" in os.environ:
         machine = seed(int(os.environ["PUESTO_TEST_SEED"]))(machine)
     phases = [Phase.generate, Phase.shrink] if os.environ.get("PUESTO_TEST_SHRINK") else [Phase.generate]
@@ -193,7 +197,7 @@ def live(open_world, examples, steps):
 @pytest.mark.timeout(300)
 def test_the_books_of_a_life_with_a_bit_of_everything_are_right(open_world):
     """What random lives rarely have all at once, while the power fails on every second step."""
-    life = type("Life", (Lives,), {"open_world": staticmethod(open_world)})()
+    life = lives_in(open_world)()
     life.begin(place=("FI", "Pacific/Kiritimati"), other=("ES", "America/Santiago"), plan="desk-kept", seats=4, every="month")
     life.try_out(account=1, plan="desk-usual", seats=2, days=1, dies=3)
     life.change_seats(number=0, policy=None, seats=7, days=14, dies=None)  # kept: the rest of the month is charged, nothing is given back
@@ -220,11 +224,24 @@ def test_the_books_of_a_life_with_a_bit_of_everything_are_right(open_world):
 
 def test_the_books_of_a_life_that_ends_on_its_first_day_are_right(open_world):
     """Of which everything is given back, so that no day of it is paid for."""
-    life = type("Life", (Lives,), {"open_world": staticmethod(open_world)})()
+    life = lives_in(open_world)()
     life.begin(place=("ES", "Pacific/Niue"), other=("US", "America/Santiago"), plan="chat-one", seats=4, every="year")
     life.cancel_now(number=0, unused="refund", days=0, dies=None)
 
     assert sorted(document[2] for document in documents(life.world)) == ["credit_note", "invoice"]
+    life.teardown()
+
+
+def test_the_books_of_a_life_that_is_refused_after_a_pause_between_two_periods_are_right(open_world):
+    """Its next period would begin when the pause ends, not where the last one had ended."""
+    life = lives_in(open_world)()
+    life.begin(place=("FI", "Pacific/Kiritimati"), other=("US", "Pacific/Niue"), plan="desk-usual", seats=7, every="month")
+    life.pause(number=0, at="period_end", days=1, dies=None)
+    life.refuse(account=0, refusing=True, days=31)
+    life.resume(number=0, days=1, dies=None)
+
+    [subscription] = life.world.subscriptions
+    assert (subscription.status, str(subscription.period_end)) == ("past_due", "2027-03-06")
     life.teardown()
 
 
