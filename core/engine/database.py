@@ -205,11 +205,11 @@ class Database(ABC):
 
     def ask_both(self, first: Question, second: Question) -> tuple[list[Any], list[Any]]:
         """What `ask` finds for each of two questions, in one statement: for those that are always asked together."""
+        self._write_out()
         (one, *values), (other, *others) = first, second
         if (one, other) not in self._both:
             self._both[one, other] = statements.Both(self._composed_of(one, len(values)), self._composed_of(other, len(others)))
         both = self._both[one, other]
-        self._write_out()
         return both.rows(self._found(both.statement, both.filled(values, others)))
 
     def _composed_of(self, compose: Callable[..., Any], places: int) -> statements.Composed:

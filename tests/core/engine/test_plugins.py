@@ -5,7 +5,7 @@ import sys
 import threading
 from copy import copy
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from decimal import Decimal
 from types import ModuleType
 
@@ -16,7 +16,6 @@ from core.errors import PluginFailed, SettingsInvalid, TaxIdRejected
 from core.hooks import hookimpl, hookspec
 from core.hooks.tax import TaxRate
 
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SPANISH = TaxRate("ES", Decimal(21), date(2012, 9, 1), "Ley 37/1992, art. 90.Uno")
 FAILURE = r"The plugin {plugin} failed in {hook}: it {problem}. Nothing was changed."
 
